@@ -5,7 +5,6 @@ In the new world, the rule of the telecom table that links high bills to churn i
 `RECOVERY_SEEDS` and `RECOVERY_LOOPS` change the number of worlds, and of runs of the whole loop.
 """
 
-import json
 import math
 import os
 import shutil
@@ -34,6 +33,7 @@ from churnops.api.customers import CustomerForm
 from churnops.evaluation.delong import delong
 from churnops.journal import Label, PredictionRow, new_prediction_id, open_database
 from churnops.journal.labels import write_labels
+from churnops.journal.layouts import Layout
 from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle
 from churnops.pipelines.run_all import run_all
@@ -154,26 +154,14 @@ def answer(settings: Settings, bundle: Bundle, customers: Sequence[Customer]) ->
     scores = bundle.predict(columns).probability.tolist()
     last = datetime.now(UTC) - (HORIZON + 1) * DAY
     step = 60 * DAY / len(customers)
+    layout = Layout.of_bundle(bundle)
     rows, labels = [], []
     for i, (customer, score) in enumerate(zip(customers, scores, strict=True)):
         at = last - (len(customers) - i) * step
         inputs = {name: value for name, value in customer.document.items() if name != "customer_id"}
-        rows.append(
-            PredictionRow(
-                id=new_prediction_id(),
-                at=at,
-                customer_id=customer.id,
-                model_version=bundle.version_name,
-                content_sha256=bundle.content_sha256,
-                churn_probability=score,
-                churn_prediction=score >= bundle.threshold,
-                base_value=None,
-                explanation_scale=None,
-                top_shap_features=None,
-                inputs=json.dumps(inputs),
-                source="api",
-            )
-        )
+        churn = score >= bundle.threshold
+        packed = layout.pack(inputs)
+        rows.append(PredictionRow(new_prediction_id(), at, customer.id, layout, score, churn, *packed, "api"))
         labels.append(
             Label(customer.churned, customer_id=customer.id, outcome_at=at + (1 if customer.churned else HORIZON) * DAY)
         )

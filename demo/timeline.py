@@ -159,7 +159,7 @@ def read_answers(journal: Journal, since: datetime, until: datetime) -> Answered
     rows = list(journal.resolved(since, until, datetime.now(UTC)))
     return Answered(
         at=np.array([one.row.at.timestamp() for one in rows], dtype=np.float64),
-        model=tuple(one.row.model_version for one in rows),
+        model=tuple(one.row.layout.model_version for one in rows),
         score=np.array([one.row.churn_probability for one in rows], dtype=np.float64),
         churned=np.array([np.nan if one.churned is None else one.churned for one in rows], dtype=np.float64),
     )

@@ -27,6 +27,7 @@ from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import Alert, AlertLog, Notice, Try
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.decisions import DecisionLog, RecordedDecision
+from churnops.journal.layouts import Layout, pack_reasons
 from churnops.journal.predictions import PredictionRow, write_predictions
 from churnops.journal.tables import cycles, deployments, labels, microseconds, moment
 from churnops.model import Bundle
@@ -257,28 +258,14 @@ def _answers(bundle: Bundle, pool: Batch) -> list[PredictionRow]:
     form, explanation = CustomerForm(bundle.schema), bundle.explain(pool.columns)
     positions, shares = explanation.top(bundle.selected)
     probability, churn = explanation.prediction.probability.tolist(), explanation.prediction.churn.tolist()
-    return [
-        PredictionRow(
-            "",
-            EPOCH,
-            None,
-            bundle.version_name,
-            bundle.content_sha256,
-            probability[row],
-            churn[row],
-            explanation.base_value,
-            bundle.explanation_scale,
-            json.dumps(
-                [
-                    {"feature": bundle.selected[p], "shap_value": float(s)}
-                    for p, s in zip(positions[row], shares[row], strict=True)
-                ]
-            ),
-            json.dumps(form.example(pool.columns, row)),
-            "api",
-        )
-        for row in range(pool.rows)
-    ]
+    layout = Layout.of_bundle(bundle)
+    rows = []
+    for row in range(pool.rows):
+        packed = layout.pack(form.example(pool.columns, row))
+        reasons = pack_reasons(positions[row].tolist(), shares[row].tolist())
+        packed = packed._replace(reasons=reasons)
+        rows.append(PredictionRow("", EPOCH, None, layout, probability[row], churn[row], *packed, "api"))
+    return rows
 
 
 def _id(at: int, number: int) -> str:

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from churnops.schema import SIMULATED
 from churnops.settings import DEMONSTRATION, Settings
 from tests.support.api import a_customer, assert_problem, client_of, recorded
+from tests.support.serving import recorded_rows
 from tests.support.uploads import CSV, KINDS, send, to_file
 
 
@@ -64,6 +65,6 @@ def test_the_mark_is_not_recorded(demonstration: Settings):
         client.post("/predict", json=marked())
         send(client, CSV, to_file(CSV, [marked()]))
     with sqlite3.connect(demonstration.root / "journal.db") as connection:
-        inputs = [row[0] for row in connection.execute("SELECT inputs FROM predictions")]
+        inputs = [row[-1] for row in recorded_rows(connection)]
     assert len(inputs) == 2
     assert not any(SIMULATED in given for given in inputs)

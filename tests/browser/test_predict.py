@@ -2,8 +2,6 @@
 
 import json
 import re
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from churnops.words import words
 from tests.support.processes import free_port, wait_for
 from tests.support.projects import copied
 from tests.support.screen import ATTACK, ATTACKS, Look, Screen, dashboard
-from tests.support.serving import Server
+from tests.support.serving import Server, sqlite_rows
 
 pytestmark = pytest.mark.needs("chromium")
 DOWN = "does not answer|cannot be reached|Connection refused"
@@ -29,10 +27,8 @@ SCORED = "churn_probability"
 
 
 def recorded(settings: Settings, prediction_id: str) -> dict[str, Any]:
-    with closing(sqlite3.connect(settings.path("journal.db"))) as connection:
-        query = "SELECT churn_probability, inputs, top_shap_features FROM predictions WHERE id = ?"
-        probability, inputs, reasons = connection.execute(query, (prediction_id,)).fetchone()
-    return {"probability": probability, "inputs": json.loads(inputs), "reasons": json.loads(reasons)}
+    row = next(row for row in sqlite_rows(settings) if row[0] == prediction_id)
+    return {"probability": row[2], "inputs": row[-1], "reasons": row[-2]}
 
 
 def test_the_form_shows_the_apis_answer_and_reports_when_it_is_down(look: Look, deployed: Settings, tmp_path: Path):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, update
 
-from churnops.journal import DecisionLog, DeploymentLog, Journal, Label, PredictionRow, RecordedDecision
+from churnops.journal import DecisionLog, DeploymentLog, Journal, Label, RecordedDecision
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.clock import entries_ahead
 from churnops.journal.cycles import Cycle, CycleLog
@@ -16,6 +16,7 @@ from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.profiles import ProfilePart, ProfileStore
 from churnops.journal.tables import cycles, deployments
+from tests.support.journals import prediction_row
 
 YEAR, DAY, HOUR = timedelta(days=365), timedelta(days=1), timedelta(hours=1)
 
@@ -100,7 +101,7 @@ def test_a_label_dated_ahead_counts_as_of_the_next_one(engine: Engine):
     asked = [("p1", start - 60 * DAY), ("p2", start - 5 * DAY)]
     write_predictions(
         engine,
-        [PredictionRow(i, at, i, "m", "f", 0.5, True, None, None, None, "{}", "api") for i, at in asked],
+        [prediction_row(i, at, i, "m", "f", 0.5, True, None, None, None, "{}", "api") for i, at in asked],
     )
 
     def label(at: datetime, customer: str, *, churned: bool) -> int:
@@ -134,7 +135,7 @@ def test_profile_parts_dated_ahead_are_ignored_and_forgotten(engine: Engine):
 @pytest.mark.parametrize("table", ["deployments", "cycles", "decisions", "alerts", "labels", "predictions"])
 def test_entries_dated_ahead_are_reported_by_name(engine: Engine, table: str):
     at = now() + YEAR + HOUR
-    row = PredictionRow("p1", at, None, "m", "f", 0.5, True, None, None, None, "{}", "api")
+    row = prediction_row("p1", at, None, "m", "f", 0.5, True, None, None, None, "{}", "api")
 
     def write_label() -> None:
         with engine.begin() as connection:

@@ -44,7 +44,7 @@ def churned(journal: Journal, known_at: datetime) -> list[bool | None]:
 
 def test_a_prediction_is_read_back_to_the_last_bit(engine: Engine, journal: Journal):
     row = written(engine, a_prediction(START + timedelta(microseconds=1)))
-    short = a_prediction(customer_id=None)._replace(base_value=None, explanation_scale=None, top_shap_features=None)
+    short = a_prediction(customer_id=None, base_value=None, explanation_scale=None, top_shap_features=None)
     written(engine, short)
     for expected in (row, short):
         found = journal.prediction(expected.id)

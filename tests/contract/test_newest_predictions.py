@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Engine, event
 
-from churnops.journal import Journal, PredictionRow, new_prediction_id, open_database
+from churnops.journal import Journal, new_prediction_id, open_database
 from churnops.journal.predictions import write_predictions
+from tests.support.journals import prediction_row
 
 DAY = timedelta(days=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -14,7 +15,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 def write_one_a_day(engine: Engine, days: int) -> None:
     rows = [
-        PredictionRow(
+        prediction_row(
             id=new_prediction_id(),
             at=START + day * DAY,
             customer_id=None,

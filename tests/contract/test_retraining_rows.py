@@ -19,6 +19,7 @@ from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import microseconds
 from churnops.retraining.rows import ProductionRows, rows_from_journal
 from churnops.schema import Column, Schema
+from tests.support.journals import prediction_row
 
 DAY = timedelta(days=1)
 HORIZON = 30 * DAY
@@ -46,12 +47,12 @@ def a_prediction(
     customer_id: str | None = "ann", minutes: float | None = 1.5, at: datetime = START, **inputs: object
 ) -> PredictionRow:
     given = {"minutes": minutes, "calls": 3, "plan": "Yes", "joined": "2020-01-01T00:00:00Z"} | inputs
-    return PredictionRow(
+    return prediction_row(
         id=new_prediction_id(),
         at=at,
         customer_id=customer_id,
         model_version="v1",
-        content_sha256=new_prediction_id(),
+        content_sha256="f" * 64,
         churn_probability=0.3,
         churn_prediction=False,
         base_value=None,

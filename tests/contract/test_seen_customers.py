@@ -8,8 +8,9 @@ from sqlalchemy import Engine, MetaData, Table, create_engine, func, select
 from churnops.journal import Journal, Label, open_database, seen
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_predictions
 from churnops.journal.seen import sort_customers, unmatched_sentence
-from churnops.journal.tables import customers, customers_history, customers_log, microseconds
-from tests.support.journals import HORIZON, LASTING, a_prediction, migrate_to
+from churnops.journal.stored_layouts import keep_layouts
+from churnops.journal.tables import customers, customers_history, customers_log
+from tests.support.journals import HORIZON, LASTING, a_prediction, migrate_to, older_values
 
 
 @pytest.fixture
@@ -59,6 +60,8 @@ def test_predictions_that_are_not_committed_yet_are_sorted_later(engine: Engine,
     """The later of two transactions may commit first."""
     if engine.dialect.name == "sqlite":
         pytest.skip("one transaction writes at a time")
+    with engine.begin() as connection:
+        keep_layouts(connection, [a_prediction().layout])  # another writer would wait for it
     with engine.connect() as slow, slow.begin():
         insert_predictions(slow, [a_prediction(customer_id="slow")])
         write_predictions(engine, [a_prediction(customer_id="quick")])
@@ -106,6 +109,6 @@ def make_older(url: str, rows: Sequence[PredictionRow]) -> None:
         migrate_to(connection, "0004")
         table = Table("predictions", MetaData(), autoload_with=connection)
         for row in rows:
-            values = row._asdict() | {"at": microseconds(row.at)}
+            values = older_values(row)
             connection.execute(table.insert(), {name: values[name] for name in table.c.keys()})  # noqa: SIM118
     engine.dispose()

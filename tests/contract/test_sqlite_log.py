@@ -340,7 +340,7 @@ def test_a_cut_or_overwritten_log_is_refused_and_the_data_stay_whole(
 ):
     write(engine, 3)
     rest(log)
-    for _ in range(5):
+    for _ in range(40):
         write(engine)
     size = log.files.log.stat().st_size
     with log.files.log.open("r+b") as file:

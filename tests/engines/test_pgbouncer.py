@@ -14,7 +14,7 @@ from tests.support.load import CLIENTS, Load, Recomputed, check_recorded
 from tests.support.pgbouncer import POOL, pooled
 from tests.support.postgres import Cluster
 from tests.support.processes import until, wait_for
-from tests.support.serving import RECORDED, Deployer, Server
+from tests.support.serving import Deployer, Server, recorded_rows
 
 pytestmark = [pytest.mark.needs("postgresql"), pytest.mark.needs("pgbouncer")]
 
@@ -61,7 +61,7 @@ def test_a_service_answers_and_records_through_few_sessions(make_settings, bundl
         with psycopg.connect(driver(url)) as connection:
             assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)  # not left to other users of the pool
     with psycopg.connect(driver(database)) as connection:
-        rows = connection.execute(f"SELECT {', '.join(RECORDED)} FROM predictions").fetchall()
+        rows = recorded_rows(connection)
     assert load.refused == []
     assert len(load.acknowledged) == len(load.asked)
     assert check_recorded(rows, load) == 0

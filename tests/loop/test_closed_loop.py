@@ -21,8 +21,8 @@ from demo.timeline import Event, Timeline, first
 from churnops.errors import ChurnopsError
 from churnops.journal import DeploymentLog, Journal, open_database
 from churnops.journal.decisions import DecisionLog
+from churnops.journal.decoding import PackedInputs, decode_inputs
 from churnops.model import Bundle
-from churnops.monitoring.collect import decode_inputs
 from churnops.registry.trained_on import load_trained_on
 from tests.support.processes import start
 
@@ -183,13 +183,13 @@ def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> N
         horizon = timedelta(seconds=settings.journal.label_horizon * DAY)
         now = datetime.now(UTC)
         answered = [one.row for one in Journal(engine, label_horizon=horizon).resolved(since, now, now)]
-        found = [row for row in answered if row.model_version == model and row.at > since]
+        found = [row for row in answered if row.layout.model_version == model and row.at > since]
         history = DeploymentLog(engine).history()
         yes = DecisionLog(engine).newest(10, subject="deploy")
     finally:
         engine.dispose()
     bundle = Bundle.load(models / "versions" / history[-1].folder)
-    columns = decode_inputs([row.inputs for row in found], bundle.schema)
+    columns = decode_inputs(PackedInputs.of(found), bundle.schema)
     ids = [row.customer_id for row in found]
     assert len(set(ids)) == len(ids) > 300
     assert yes[0].challenger == bundle.content_sha256

@@ -17,8 +17,8 @@ from churnops.app.monitoring.columns import column_sentence
 from churnops.app.predict.form import TYPICAL, customer, fields, presets
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
+from churnops.journal.decoding import PackedInputs, decode_inputs
 from churnops.model import Bundle
-from churnops.monitoring.collect import decode_inputs
 from churnops.monitoring.figures import column_figure
 from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.project import Project
@@ -151,10 +151,10 @@ def test_the_api_reads_dates_and_the_journal_keeps_texts(own: Own):
     with Project.open(settings) as project:
         now = datetime.now(UTC)
         recorded = [entry.row for entry in project.journal.resolved(now - timedelta(hours=1), now, now)]
-    inputs = [json.loads(row.inputs)["signup"] for row in recorded]
+    inputs = [row.record["signup"] for row in recorded]
     assert sorted(inputs) == ["2024-03-05"] * 4 + ["2024-03-05T14:00+02:00"]
     assert [row.churn_probability for row in recorded if row.id != later["prediction_id"]] == [expected] * 4
-    days = decode_inputs([row.inputs for row in recorded], settings.table)["signup"]
+    days = decode_inputs(PackedInputs.of(recorded), settings.table)["signup"]
     assert sorted(days) == [19787.0] * 4 + [19787.5]
 
 

@@ -27,7 +27,7 @@ from tests.support.api import make_key
 from tests.support.load import CLIENTS, Connection, Load, Recomputed, check_recorded
 from tests.support.postgres import private_cluster
 from tests.support.processes import run, run_fresh, until, wait_for
-from tests.support.serving import RECORDED, SERVE, Deployer, Server, sqlite_rows
+from tests.support.serving import SERVE, Deployer, Server, recorded_rows, sqlite_rows
 
 log = logging.getLogger("churnops.endurance")
 ENDURANCE = bool(os.environ.get("ENDURANCE"))
@@ -293,7 +293,7 @@ def test_a_database_that_stops_or_hangs_costs_503s_and_nothing_else(make_setting
         with Server(settings) as server:
             asyncio.run(outages(server))
         with psycopg.connect(url) as connection:
-            rows = connection.execute(f"SELECT {', '.join(RECORDED)} FROM predictions").fetchall()
+            rows = recorded_rows(connection)
     assert [asked for asked in load.asked if asked.answer is None] == []
     kinds = {(a.answer.status, a.answer.headers["content-type"], a.answer.json()["type"]) for a in load.refused}
     assert kinds == {(503, PROBLEM, "urn:churnops:problem:journal")}

@@ -14,6 +14,7 @@ from churnops.journal import Journal, Label, PredictionRow, open_database
 from churnops.journal.labels import SAME_STATEMENT, write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import labels, predictions
+from tests.support.journals import prediction_row
 
 START, DAY = datetime(2026, 1, 1, tzinfo=UTC), timedelta(days=1)
 HORIZON = 10 * DAY
@@ -75,7 +76,7 @@ def engine() -> Iterator[Engine]:
 def histories(draw: st.DrawFn) -> tuple[list[PredictionRow], list[tuple[datetime, list[Label]]]]:
     numbers = count()
     rows = [
-        PredictionRow(f"p{next(numbers)}", at, customer, "m", "f", 0.5, True, None, None, None, "{}", "api")
+        prediction_row(f"p{next(numbers)}", at, customer, "m", "f", 0.5, True, None, None, None, "{}", "api")
         for at, customer in draw(st.lists(st.tuples(days, st.sampled_from(CUSTOMERS)), min_size=1, max_size=5))
     ]
     subjects = st.one_of(

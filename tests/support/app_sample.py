@@ -7,6 +7,7 @@ import numpy as np
 
 from churnops.data.read import decode
 from churnops.journal import Journal, Label, PredictionRow, new_prediction_id
+from churnops.journal.layouts import Layout
 from churnops.model import Bundle
 
 DAY = timedelta(days=1)
@@ -17,22 +18,11 @@ NOW = datetime.now(UTC)
 def asked(bundle: Bundle, days_ago: Sequence[float], *, customer: str | None = None) -> list[PredictionRow]:
     """Return predictions for the bundle's first probe."""
     probe = {name: values[:1] for name, values in bundle.probes.items()}
-    inputs = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name).write_ndjson()
+    table = decode(probe, np.array([np.nan]), bundle.schema).drop(bundle.schema.target.name)
+    layout = Layout.of_bundle(bundle)
+    packed = layout.pack(table.row(0, named=True))
     return [
-        PredictionRow(
-            id=new_prediction_id(),
-            at=NOW - days * DAY,
-            customer_id=customer,
-            model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256,
-            churn_probability=days / 100,
-            churn_prediction=False,
-            base_value=None,
-            explanation_scale=None,
-            top_shap_features=None,
-            inputs=inputs.strip(),
-            source="api",
-        )
+        PredictionRow(new_prediction_id(), NOW - days * DAY, customer, layout, days / 100, False, *packed, "api")
         for days in days_ago
     ]
 

@@ -18,6 +18,7 @@ from churnops.data.read import decode, encode, outcomes, read_table
 from churnops.data.validate import check_customers
 from churnops.journal import Label, PredictionRow, new_prediction_id, open_database
 from churnops.journal.labels import write_labels
+from churnops.journal.layouts import Layout
 from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle
 from churnops.pipelines import run_monitoring as monitoring
@@ -70,23 +71,12 @@ def asked(settings: Settings, table: pl.DataFrame, first: datetime, last: dateti
     bundle, schema = bundle_of(settings), settings.table
     scores = bundle.predict(encode(check_customers(table, schema, "t"), schema)).probability.tolist()
     step = (last - first) / table.height
-    inputs = table.drop(schema.target.name).to_dicts()
+    layout, inputs = Layout.of_bundle(bundle), table.drop(schema.target.name).iter_rows(named=True)
     rows = [
         PredictionRow(
-            id=new_prediction_id(),
-            at=first + i * step,
-            customer_id=None,
-            model_version=bundle.version_name,
-            content_sha256=bundle.content_sha256,
-            churn_probability=score,
-            churn_prediction=score >= bundle.threshold,
-            base_value=None,
-            explanation_scale=None,
-            top_shap_features=None,
-            inputs=json.dumps(inputs[i]),
-            source="api",
+            new_prediction_id(), first + i * step, None, layout, score, score >= bundle.threshold, *packed, "api"
         )
-        for i, score in enumerate(scores)
+        for i, (score, packed) in enumerate(zip(scores, map(layout.pack, inputs), strict=True))
     ]
     with database(settings) as engine:
         write_predictions(engine, rows)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from churnops.journal import DeploymentLog, open_database
+from churnops.journal.layouts import Layout
 from churnops.model import Bundle
 from churnops.registry import DeploymentFolder
 from churnops.registry.place import Place
@@ -25,9 +26,9 @@ SERVE = (sys.executable, "-m", "churnops.cli", "serve")
 RECORDED = (
     "id",
     "customer_id",
-    "model_version",
     "churn_probability",
     "churn_prediction",
+    "model_version",
     "base_value",
     "explanation_scale",
     "top_shap_features",
@@ -195,7 +196,21 @@ class Deployer:
 
 
 def sqlite_rows(settings: Settings) -> list[tuple[Any, ...]]:
-    """Return the journal's predictions with the columns of `RECORDED`."""
+    """Return the journal's predictions with the values of `RECORDED`."""
     with closing(sqlite3.connect(settings.path("journal.db"))) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        return connection.execute(f"SELECT {', '.join(RECORDED)} FROM predictions").fetchall()
+        return recorded_rows(connection)
+
+
+def recorded_rows(connection: Any) -> list[tuple[Any, ...]]:
+    """Return the predictions of a journal, which is open in its driver, with the values of `RECORDED`."""
+    layouts = {
+        id_: Layout.read(text) for id_, text in connection.execute("SELECT id, document FROM layouts").fetchall()
+    }
+    columns = "id, customer_id, churn_probability, churn_prediction, layout, inputs, reasons, rest"
+    rows = []
+    for *values, id_, inputs, reasons, rest in connection.execute(f"SELECT {columns} FROM predictions").fetchall():
+        layout = layouts[id_]
+        shared = (layout.model_version, layout.base_value, layout.explanation_scale)
+        rows.append((*values, *shared, layout.reasons(reasons, rest), layout.record(inputs, rest)))
+    return rows

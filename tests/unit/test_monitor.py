@@ -20,10 +20,11 @@ from churnops.data.read import encode, outcomes
 from churnops.data.validate import ValidationError, validate_data
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
+from churnops.journal.decoding import decode_inputs
 from churnops.model import Bundle
 from churnops.monitoring import ModelMonitor, Report
 from churnops.monitoring.batch import Batch, Window
-from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_table, decode_inputs
+from churnops.monitoring.collect import batch_from_columns, batch_from_file, batch_from_table
 from churnops.monitoring.document import ReportDocument
 from churnops.monitoring.page import report_page
 from churnops.pipelines.run_monitoring import _retraining
@@ -31,6 +32,7 @@ from churnops.pipelines.sources import BatchSource
 from churnops.schema import Columns
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
+from tests.support.journals import packed_inputs
 from tests.support.projects import LATER, RAW, quick, write_project
 
 Customers = tuple[Columns, NDArray[np.float64]]
@@ -320,14 +322,14 @@ def test_the_same_evidence_gives_the_same_report(check: Check, later: Customers)
 
 def test_inputs_of_the_journal_are_encoded_as_the_api_did(settings: Settings, later: Customers):
     columns = {name: values[:50] for name, values in later[0].items()}
-    documents = []
+    records = []
     for row in range(50):
         values = {}
         for column in settings.table.inputs:
             value = columns[column.name][row]
             values[column.name] = column.choices[int(value)] if column.choices else value
-        documents.append(json.dumps(values | {"something_else": [1]}))
-    found = decode_inputs(documents, settings.table)
+        records.append(values | {"something_else": [1]})
+    found = decode_inputs(packed_inputs(records), settings.table)
     assert found.keys() == columns.keys()
     for name, values in columns.items():
         np.testing.assert_array_equal(found[name], values)

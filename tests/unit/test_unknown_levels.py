@@ -12,8 +12,9 @@ from churnops.api.problems import Problem
 from churnops.data.read import decode, encode
 from churnops.data.unexpected_cells import CellCount, UnexpectedCells
 from churnops.data.validate import ValidationError, check_customers, validate_data
-from churnops.monitoring.collect import decode_inputs
+from churnops.journal.decoding import decode_inputs
 from churnops.schema import MAX_LEVEL, Column, Schema
+from tests.support.journals import packed_inputs
 
 TARGET = Column(name="churn", kind="target", choices=("no", "yes"))
 PLAN = Column(name="plan", kind="category", alias="Plan", choices=("Gold", "Basic", "3"), nullable=True)
@@ -94,8 +95,8 @@ def test_unknown_levels_survive_decoding_and_the_journal():
     table = decode(codes, np.array([0.0, 1.0, 0.0]), SCHEMA)
     assert table.get_column("plan").to_list() == ["Gold", "(other)", None]
     np.testing.assert_equal(encode(table, SCHEMA)["plan"], codes["plan"])
-    recorded = ['{"plan": "Platin"}', '{"plan": " gold"}', '{"plan": null, "minutes": 2}']
-    np.testing.assert_equal(decode_inputs(recorded, SCHEMA)["plan"], [PLAN.other, 0.0, np.nan])
+    recorded = [{"plan": "Platin"}, {"plan": " gold"}, {"plan": None, "minutes": 2}]
+    np.testing.assert_equal(decode_inputs(packed_inputs(recorded), SCHEMA)["plan"], [PLAN.other, 0.0, np.nan])
 
 
 def counted(levels: list[str]) -> UnexpectedCells:

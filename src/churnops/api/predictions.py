@@ -6,13 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic_core import to_json
-
 from churnops.api.customers import Record
 from churnops.api.metrics import Metrics
 from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.errors import ChurnopsError, JournalError
+from churnops.journal.layouts import pack_reasons
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
 from churnops.model.prediction import BriefExplanation
@@ -43,17 +42,17 @@ def answer(
         explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:
         raise Problem(422, "no-score", "a value is too large for the model to score") from None
-    now, base_value = datetime.now(UTC), bundle.base_value
+    now = datetime.now(UTC)
     answers, rows = [], []
     for record, explanation in zip(records, explained, strict=True):
-        item, row = _answer(served, record, explanation, base_value, now, key)
+        item, row = _answer(served, record, explanation, now, key)
         answers.append(item)
         rows.append(row)
     return answers, rows
 
 
 def _answer(
-    served: Served, record: Record, explanation: BriefExplanation, base_value: float, now: datetime, key: str | None
+    served: Served, record: Record, explanation: BriefExplanation, now: datetime, key: str | None
 ) -> tuple[dict[str, Any], PredictionRow]:
     """Return a customer's answer, and its row for the journal."""
     bundle, identifier, selected = served.bundle, served.form.identifier, served.bundle.selected
@@ -63,18 +62,17 @@ def _answer(
     ]
     given = {**record, **dict.fromkeys(bundle.schema.personal & record.keys())}  # null in the journal
     customer = given.pop(identifier, None) if identifier else None
+    packed = served.layout.pack(given)
     row = PredictionRow(
         id=new_prediction_id(),
         at=now,
         customer_id=customer,
-        model_version=served.version,
-        content_sha256=bundle.content_sha256,
+        layout=served.layout,
         churn_probability=probability,
         churn_prediction=churn,
-        base_value=base_value,
-        explanation_scale=bundle.explanation_scale,
-        top_shap_features=to_json(reasons).decode(),
-        inputs=to_json(given).decode(),
+        inputs=packed.inputs,
+        reasons=pack_reasons(features, shares),
+        rest=packed.rest,
         source=SOURCE,
         key=key,
     )
@@ -82,10 +80,10 @@ def _answer(
         "prediction_id": row.id,
         "churn_probability": probability,
         "churn_prediction": churn,
-        "base_value": row.base_value,
-        "explanation_scale": row.explanation_scale,
+        "base_value": served.layout.base_value,
+        "explanation_scale": served.layout.explanation_scale,
         "top_shap_features": reasons,
-        "model_version": row.model_version,
+        "model_version": served.version,
     }
     if warnings := served.contradictions.of(record):
         item["warnings"] = warnings
@@ -125,7 +123,7 @@ class Recorder:
                     detail = "the prediction cannot be recorded, and the settings require recording: try again later"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
         churners = sum(row.churn_prediction for row in rows)
-        self._metrics.predictions(rows[0].model_version, churners, len(rows) - churners)
+        self._metrics.predictions(rows[0].layout.model_version, churners, len(rows) - churners)
 
     def count_unknown(self, levels: Mapping[str, int]) -> None:
         """Count unknown levels, by column."""

@@ -14,6 +14,7 @@ from churnops.api.examples import example_customer
 from churnops.api.problems import Problem
 from churnops.api.work import Threads
 from churnops.errors import BundleError
+from churnops.journal.layouts import Layout
 from churnops.model import Bundle
 from churnops.model.deployed import LINK
 
@@ -33,6 +34,11 @@ class Served:
     def version(self) -> str:
         """Version of the model in answers."""
         return self.bundle.version_name
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Layout of the model's predictions in the journal."""
+        return Layout.of_bundle(self.bundle)
 
     @cached_property
     def contradictions(self) -> Contradictions:

@@ -18,6 +18,7 @@ from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
 from churnops.errors import ChurnopsError
 from churnops.journal.database import is_sqlite_file
+from churnops.journal.partitions import ensure_partitions
 from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
 from churnops.journal.sqlite_log import SqliteLog
@@ -115,6 +116,7 @@ class Service:
         for look in count():
             if look % CLOCK_LOOKS == 0:
                 await self._watch("the check of the journal's times", self._check_times)
+                await self._watch("the partitions of the journal", self._make_partitions)
             await self._watch("the newest monitoring cycle", self._show_cycle)
             await self._watch("the table of customers with a prediction", self._sort_customers)
             if (live := self.live) is not None:
@@ -158,6 +160,9 @@ class Service:
         )
         others = [name for name in cycles.sources() if name != LIVE][:MAX_SOURCES]
         self.metrics.cycle.show_sources({c.source: c for name in others for c in cycles.newest(source=name)})
+
+    def _make_partitions(self) -> None:
+        ensure_partitions(self.project.engine, datetime.now(UTC))
 
     def _sort_customers(self) -> None:
         """Sort newly recorded customers into the set that `journal.seen` keeps, with pauses for other writers."""

@@ -125,9 +125,12 @@ def decode(columns: Columns, outcome: NDArray[np.float64], schema: Schema) -> pl
 
 
 def with_date_texts(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return a validated table with its dates as ISO 8601 texts."""
+    """Return a validated table with its dates and times as ISO 8601 texts; times keep their microseconds."""
     dates = [column.name for column in schema.inputs if column.kind == "date" and column.name in table.columns]
-    return table.with_columns([date_texts(table.get_column(name)) for name in dates])
+    texts = [date_texts(table.get_column(name)) for name in dates]
+    if schema.time and schema.time.name in table.columns:
+        texts.append(table.get_column(schema.time.name).dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ"))
+    return table.with_columns(texts)
 
 
 def marked(table: pl.DataFrame) -> pl.DataFrame:

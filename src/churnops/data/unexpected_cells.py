@@ -26,6 +26,8 @@ FEW_EMPTY = 5
 MAX_EXPECTED = 0.01
 """Share of unknown levels in cross-validation from which they are expected, so that no table is refused for them."""
 EXAMPLES = 3
+MAX_TEXTS = 1000
+"""Number of rows with an unknown level whose texts are read for examples."""
 ACCEPT = "`--accept-unknown` (API: `accept_unknown=true`) scores them as other"
 """Remedy for the sender of a file to score."""
 ACCEPT_EMPTY = "`--accept-missing {0}` (API: `accept_missing={0}`) scores without it"
@@ -118,7 +120,8 @@ class UnexpectedCells:
                 continue
             codes = columns[column.name]
             if column.is_open and (rows := (codes == column.other).nonzero()[0]).size:
-                texts = table.get_column(column.name).gather(rows[:1000]).unique(maintain_order=True).head(EXAMPLES)
+                cells = table.get_column(column.name).gather(rows[:MAX_TEXTS])
+                texts = cells.unique(maintain_order=True).head(EXAMPLES)
                 examples = () if column.personal else tuple(str(text)[:MAX_EXAMPLE_LENGTH] for text in texts)
                 unknown[column.name] = CellCount(int(rows.size), examples, first_row + int(rows[0]) + 1)
             if column.required and not column.nullable and (rows := np.isnan(codes).nonzero()[0]).size:

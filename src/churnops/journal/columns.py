@@ -9,6 +9,7 @@ from sqlalchemy import Column, Engine, Select, bindparam, or_, select
 
 from churnops.journal.database import answering
 from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
+from churnops.journal.stored_layouts import answered_by
 from churnops.journal.tables import predictions
 
 PAGE = 20_000
@@ -65,7 +66,7 @@ def _page(dialect: str, of_model: bool, labelled: bool, columns: tuple[Column[An
     after = table.at >= bindparam("at"), or_(table.at > bindparam("at"), table.id > bindparam("id"))
     query = select(table.id, *first, *columns).select_from(source).where(*after, table.at < bindparam("until"))
     if of_model:
-        query = query.where(table.content_sha256 == bindparam("content_sha256"))
+        query = query.where(answered_by(bindparam("content_sha256")))
     if labelled:
         query = query.where(first[2] > 0)
     return query.order_by(table.at, table.id).limit(bindparam("size"))

@@ -100,8 +100,8 @@ def exclusive(engine: Engine) -> Iterator[Connection]:
             yield connection
 
 
-def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> None:
-    """Execute a statement without a result in the caller's transaction.
+def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> int:
+    """Execute a statement without a result in the caller's transaction; return the number of changed rows.
 
     SQLite's driver is called directly, because for one row SQLAlchemy would take longer than SQLite.
 
@@ -111,10 +111,10 @@ def run(connection: Connection, statement: str, values: Sequence[Any] = ()) -> N
         If the database refuses the statement.
     """
     if connection.dialect.name != "sqlite":
-        connection.exec_driver_sql(statement, tuple(values))
-        return
+        return connection.exec_driver_sql(statement, tuple(values)).rowcount
+    driver: Any = connection.connection.driver_connection
     try:
-        connection.connection.driver_connection.execute(statement, values)  # type: ignore[union-attr]
+        return int(driver.execute(statement, values).rowcount)
     except sqlite3.Error as error:
         raise DBAPIError.instance(statement, None, error, sqlite3.Error, dialect=connection.dialect) from error
 
@@ -147,8 +147,8 @@ def commit_directly(connection: Connection, work: Callable[[], None]) -> None:
 
 def insert_rows(
     connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], *, skip_known: bool
-) -> None:
-    """Insert rows of text and numbers, many in one statement, in the caller's transaction.
+) -> int:
+    """Insert rows, many in one statement, in the caller's transaction; return the number of new rows.
 
     `executemany` would release Python's lock for each row, and wait for it again.
 
@@ -162,11 +162,12 @@ def insert_rows(
     sqlalchemy.exc.DBAPIError
         If the database refuses the rows.
     """
-    size = max(_VALUES // len(columns), 1)
+    size, count = max(_VALUES // len(columns), 1), 0
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
         statement = _insert(connection.dialect.name, table, columns, len(part), skip_known)
-        run(connection, statement, tuple(chain.from_iterable(part)))
+        count += run(connection, statement, tuple(chain.from_iterable(part)))
+    return count
 
 
 @lru_cache(maxsize=2 * _VALUES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,41 @@ from pydantic_core import to_json
 from churnops.dates import date_text, days_of
 from churnops.errors import DataError
 from churnops.journal.layouts import Layout, LayoutColumn, other_inputs
-from churnops.schema import Column
+from churnops.journal.predictions import PredictionRow
+from churnops.schema import Column, Schema
+
+PACKED = "packed"
+"""Name of a page's `PackedInputs`, see `Journal.columns`."""
 
 NO_FIT = "the journal holds inputs that do not fit the Schema of the model that answered them"
+
+
+class PackedInputs(NamedTuple):
+    """Packed inputs of n predictions: their layouts by id, and each one's layout, `inputs` and `rest`."""
+
+    layouts: Mapping[int, Layout]
+    ids: Sequence[int]
+    inputs: Sequence[bytes]
+    rests: Sequence[str | None]
+
+    @classmethod
+    def of(cls, rows: Sequence[PredictionRow]) -> Self:
+        """Return the packed inputs of predictions."""
+        layouts = {row.layout.id: row.layout for row in rows}
+        return cls(layouts, [row.layout.id for row in rows], [row.inputs for row in rows], [row.rest for row in rows])
+
+    def take(self, places: Sequence[int]) -> Self:
+        """Return the predictions at these places."""
+        return type(self)(
+            self.layouts,
+            [self.ids[place] for place in places],
+            [self.inputs[place] for place in places],
+            [self.rests[place] for place in places],
+        )
+
+    def record(self, place: int) -> dict[str, Any]:
+        """Return the JSON values of one prediction."""
+        return self.layouts[self.ids[place]].record(self.inputs[place], self.rests[place])
 
 
 @dataclass(frozen=True)
@@ -52,17 +84,36 @@ class Decoded:
             values[row] = np.nan if value is None else encode(value)
         return values
 
-    def unknown(self, column: Column) -> list[str]:
-        """Return the texts of a category that are none of its choices, of the first 1,000 such rows, in order."""
-        own = next((own for own in self.layout.columns if own.name == column.name), None)
-        others = self.others.get(column.name, {})
-        texts = []
-        for row in (self.encoded(column) == column.other).nonzero()[0][:1000].tolist():
-            if row in others or own is None:
-                texts.append(_text(others[row]))
-            else:
-                texts.append(_json_of(own, self.values[own.name][row]))
-        return list(dict.fromkeys(column.level(text) for text in texts))
+
+def decode_inputs(packed: PackedInputs, schema: Schema) -> dict[str, NDArray[np.float64]]:
+    """Return the Schema's inputs, encoded: one array of shape (n,) each.
+
+    Raises
+    ------
+    DataError
+        If they do not fit the Schema.
+
+    Examples
+    --------
+    >>> schema = Schema(columns=(
+    ...     Column(name="minutes", kind="number"), Column(name="plan", kind="flag", choices=("No", "Yes")),
+    ...     Column(name="churn", kind="target", choices=("False", "True"))))
+    >>> shared = {"model_version": "v1", "content_sha256": "f", "base_value": None, "explanation_scale": None}
+    >>> layout = Layout.of_schema(schema, (), **shared)
+    >>> rows = [layout.pack({"minutes": 3.5, "plan": "Yes"}), layout.pack({"minutes": None, "plan": "No"})]
+    >>> inputs, _, rests = zip(*rows)
+    >>> decode_inputs(PackedInputs({layout.id: layout}, [layout.id] * 2, inputs, rests), schema)
+    {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
+    """
+    ids = np.array(packed.ids, dtype=np.int64)
+    columns = {column.name: np.empty(ids.size) for column in schema.inputs}
+    for id_ in np.unique(ids).tolist():
+        places = (ids == id_).nonzero()[0]
+        part = packed if places.size == ids.size else packed.take(places.tolist())
+        decoded = decode_rows(packed.layouts[id_], part.inputs, part.rests)
+        for column in schema.inputs:
+            columns[column.name][places] = decoded.encoded(column)
+    return columns
 
 
 def decode_rows(layout: Layout, inputs: Sequence[bytes], rests: Sequence[str | None]) -> Decoded:

@@ -9,7 +9,7 @@ from churnops.journal.layouts import Kind, Layout, LayoutColumn, exact_days
 MAX_LEVELS = 1_000
 """Number of levels of a column; rows with further levels keep theirs as JSON."""
 
-MAX_FEATURES = 32_767
+MAX_FEATURES = 65_536
 
 
 @dataclass

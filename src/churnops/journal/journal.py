@@ -10,10 +10,12 @@ from sqlalchemy import Engine, Select, bindparam, exists, func, or_, select
 
 from churnops.journal.columns import WindowQuery, read_pages
 from churnops.journal.database import answering, exclusive
+from churnops.journal.decoding import PACKED, PackedInputs
 from churnops.journal.labels import Label, LabelCounts, refuse_unknown, write_labels
 from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
 from churnops.journal.predictions import PredictionRow
 from churnops.journal.seen import unmatched
+from churnops.journal.stored_layouts import answered_by, read_layouts
 from churnops.journal.tables import labels, microseconds, moment, predictions
 from churnops.schema import is_blank
 
@@ -66,7 +68,8 @@ class Journal:
             if row is None:
                 return None
             columns = [(value,) for value in row]
-            return next(_recorded(resolve(connection, columns[:JOINED], known), columns[JOINED:]))
+            outcomes = resolve(connection, columns[:JOINED], known)
+        return next(self._recorded(outcomes, columns[JOINED:]))
 
     def record_labels(self, labels: Sequence[Label], key: str | None = None) -> LabelCounts:
         """Record labels with the id of the API key that sent them. The latest label counts; all are kept.
@@ -111,7 +114,7 @@ class Journal:
         """
         window = WindowQuery(microseconds(since), microseconds(until), content_sha256)
         for outcomes, columns in read_pages(self._engine, window, self._known(known_at), _COLUMNS, _PAGE):
-            yield from _recorded(outcomes, columns)
+            yield from self._recorded(outcomes, columns)
 
     def columns(
         self,
@@ -122,20 +125,25 @@ class Journal:
         read: Sequence[str] = (),
         content_sha256: str | None = None,
         labelled: bool = False,
-    ) -> Iterator[tuple[Outcomes, Mapping[str, Sequence[Any]]]]:
+    ) -> Iterator[tuple[Outcomes, Mapping[str, Any]]]:
         """Yield the predictions of `resolved` in pages: their outcomes, and some fields of `PredictionRow` by name.
 
         Parameters
         ----------
         read
-            Fields to read.
+            Fields to read; `PACKED` for the packed inputs, as one `PackedInputs`.
         labelled
             Whether to leave out predictions without a label.
         """
         window = WindowQuery(microseconds(since), microseconds(until), content_sha256, labelled)
-        fields = tuple(predictions.c[name] for name in read)
+        names = [*(name for name in read if name != PACKED), *(_PACKED if PACKED in read else ())]
+        fields = tuple(predictions.c[name] for name in names)
         for outcomes, columns in read_pages(self._engine, window, self._known(known_at), fields):
-            yield outcomes, dict(zip(read, columns, strict=True))
+            values: dict[str, Any] = dict(zip(names, columns, strict=True))
+            if PACKED in read:
+                ids, inputs, rests = (values[name] for name in _PACKED)
+                values[PACKED] = PackedInputs(read_layouts(self._engine, ids), ids, inputs, rests)
+            yield outcomes, values
 
     def count(self, since: datetime, until: datetime) -> int:
         """Return the number of predictions with `since <= at < until`, of all models."""
@@ -167,7 +175,7 @@ class Journal:
         query = (
             select(func.count(), func.min(at))
             .where(at >= microseconds(since), at < microseconds(until))
-            .where(predictions.c.content_sha256 == content_sha256, or_(own, customers))
+            .where(answered_by(content_sha256), or_(own, customers))
         )
         with answering(), self._engine.connect() as connection:
             count, first = connection.execute(query).one()
@@ -176,22 +184,24 @@ class Journal:
     def _known(self, known_at: datetime) -> Known:
         return Known(microseconds(known_at), microseconds(datetime.now(UTC)), self._horizon)
 
+    def _recorded(self, outcomes: Outcomes, columns: Sequence[Sequence[Any]]) -> Iterator[RecordedPrediction]:
+        """Yield predictions from the columns of `PredictionRow`, and their outcomes."""
+        layouts = read_layouts(self._engine, columns[_LAYOUT])
+        known_outcomes = zip(outcomes.churned.tolist(), outcomes.known_at.tolist(), strict=True)
+        rows = zip(*columns, strict=True)
+        for (churned, known_at), (id_, at, customer, layout, *others) in zip(known_outcomes, rows, strict=True):
+            named = customer is not None and not is_blank(customer)  # earlier versions accepted blank ids
+            row = PredictionRow(id_, moment(at), customer if named else None, layouts[layout], *others)
+            known = churned == churned  # not NaN
+            yield RecordedPrediction(row, churned == 1.0 if known else None, moment(known_at) if known else None)
+
 
 _COLUMNS = tuple(predictions.c[name] for name in PredictionRow._fields)
+_LAYOUT = PredictionRow._fields.index("layout")
+_PACKED = ("layout", "inputs", "rest")
 
 
 @cache
 def _by_id(dialect: str) -> Select[Any]:
     source, first = joined(dialect)
     return select(*first, *_COLUMNS).select_from(source).where(predictions.c.id == bindparam("id"))
-
-
-def _recorded(outcomes: Outcomes, columns: Sequence[Sequence[Any]]) -> Iterator[RecordedPrediction]:
-    """Yield predictions from the columns of `PredictionRow`, and their outcomes."""
-    known_outcomes = zip(outcomes.churned.tolist(), outcomes.known_at.tolist(), strict=True)
-    rows = zip(*columns, strict=True)
-    for (churned, known_at), (id_, at, customer, *others) in zip(known_outcomes, rows, strict=True):
-        named = customer is not None and not is_blank(customer)  # earlier versions accepted blank ids
-        row = PredictionRow(id_, moment(at), customer if named else None, *others)
-        known = churned == churned  # not NaN
-        yield RecordedPrediction(row, churned == 1.0 if known else None, moment(known_at) if known else None)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic_core import from_json, to_json
 
 from churnops.dates import date_text, days_of
 from churnops.schema import Schema
+
+if TYPE_CHECKING:
+    from churnops.model import Bundle
 
 Kind = Literal["number", "integer", "date", "level"]
 NULL, ABSENT = -1, -2
@@ -56,7 +59,7 @@ class Layout:
     columns
         Columns of the packed inputs, in order.
     features
-        Names of the features that reasons refer to by index, 32,767 at most.
+        Names of the features that reasons refer to by index, 65,536 at most.
 
     Examples
     --------
@@ -65,7 +68,7 @@ class Layout:
     >>> packed = layout.pack({"minutes": 3.5, "plan": "Maybe"})
     >>> len(packed.inputs), packed.rest
     (10, '{"inputs":{"plan":"Maybe"}}')
-    >>> layout.record(packed)
+    >>> layout.record(packed.inputs, packed.rest)
     {'minutes': 3.5, 'plan': 'Maybe'}
     """
 
@@ -75,6 +78,18 @@ class Layout:
     explanation_scale: str | None
     columns: tuple[LayoutColumn, ...]
     features: tuple[str, ...] = ()
+
+    @classmethod
+    def of_bundle(cls, bundle: "Bundle") -> Self:
+        """Return the layout of a model's predictions."""
+        return cls.of_schema(
+            bundle.schema,
+            bundle.selected,
+            model_version=bundle.version_name,
+            content_sha256=bundle.content_sha256,
+            base_value=bundle.base_value,
+            explanation_scale=bundle.explanation_scale,
+        )
 
     @classmethod
     def of_schema(cls, schema: Schema, features: Sequence[str], **shared: Any) -> Self:
@@ -141,24 +156,24 @@ class Layout:
         rest = from_json(packed.rest) if packed.rest else {}
         return packed._replace(rest=to_json({**rest, _REASONS: reasons}).decode())
 
-    def record(self, packed: Packed) -> dict[str, Any]:
-        """Return the record: the layout's columns in order, then the others of `rest`."""
-        rest = other_inputs(packed.rest)
+    def record(self, inputs: bytes, rest: str | None) -> dict[str, Any]:
+        """Return the JSON values of packed inputs: the layout's columns in order, then the others of `rest`."""
+        others = other_inputs(rest)
         record = {}
-        for column, value in zip(self.columns, self._inputs.unpack(packed.inputs), strict=True):
-            if column.name in rest:
-                record[column.name] = rest[column.name]
+        for column, value in zip(self.columns, self._inputs.unpack(inputs), strict=True):
+            if column.name in others:
+                record[column.name] = others[column.name]
             elif (unpacked := _unpack(column, value)) is not _MISSING:
                 record[column.name] = unpacked
-        return record | rest
+        return record | others
 
-    def reasons(self, packed: Packed) -> list[Any] | None:
-        """Return the reasons as they are answered, the largest first; None if the prediction has none."""
-        if packed.reasons is None:
-            reasons: list[Any] | None = from_json(packed.rest).get(_REASONS) if packed.rest else None
-            return reasons
-        count = len(packed.reasons) // 10
-        numbers = struct.unpack(f"<{count}h{count}d", packed.reasons)
+    def reasons(self, packed: bytes | None, rest: str | None) -> list[Any] | None:
+        """Return packed reasons as they are answered, the largest first; None if there are none."""
+        if packed is None:
+            others: list[Any] | None = from_json(rest).get(_REASONS) if rest else None
+            return others
+        count = len(packed) // 10
+        numbers = struct.unpack(f"<{count}H{count}d", packed)
         return [
             {"feature": self.features[feature], "shap_value": share}
             for feature, share in zip(numbers[:count], numbers[count:], strict=True)
@@ -190,8 +205,8 @@ class Layout:
 
 
 def pack_reasons(features: Sequence[int], shares: Sequence[float]) -> bytes:
-    """Return reasons as bytes: the indices of the features as int16, then the contributions as float64."""
-    return struct.pack(f"<{len(features)}h{len(shares)}d", *features, *shares)
+    """Return reasons as bytes: the indices of the features as uint16, then the contributions as float64."""
+    return struct.pack(f"<{len(features)}H{len(shares)}d", *features, *shares)
 
 
 def other_inputs(rest: str | None) -> dict[str, Any]:

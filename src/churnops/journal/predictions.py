@@ -5,38 +5,49 @@ import struct
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
 from churnops.journal.database import insert_rows
+from churnops.journal.layouts import Layout
 from churnops.journal.seen import log_customers
+from churnops.journal.stored_layouts import keep_layouts
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
+_PROBE = Layout("", "", None, None, ())
 _PROBE_BYTES = 16_384  # more than a page, so the test row needs free space, as a prediction does
 
 
 class PredictionRow(NamedTuple):
-    """One answer in the journal.
+    """One answer in the journal, as its table keeps it.
 
-    `at` has a time zone. `inputs` is a JSON object with the Schema's names as keys, `top_shap_features` a JSON list,
-    `source` "api" or "batch". `key` is the id of the request's API key, None without one.
+    `at` has a time zone. `inputs`, `reasons` and `rest` are packed by `layout`. `source` is "api" or "batch". `key` is
+    the id of the request's API key, None without one.
     """
 
     id: str
     at: datetime
     customer_id: str | None
-    model_version: str
-    content_sha256: str
+    layout: Layout
     churn_probability: float
     churn_prediction: bool
-    base_value: float | None
-    explanation_scale: str | None
-    top_shap_features: str | None
-    inputs: str
+    inputs: bytes
+    reasons: bytes | None
+    rest: str | None
     source: str
     key: str | None = None
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Inputs as JSON values, with the Schema's names as keys."""
+        return self.layout.record(self.inputs, self.rest)
+
+    @property
+    def top_shap_features(self) -> list[Any] | None:
+        """Reasons as they were answered; None if the prediction has none."""
+        return self.layout.reasons(self.reasons, self.rest)
 
 
 def new_prediction_id() -> str:
@@ -89,8 +100,8 @@ def write_nothing(engine: Engine) -> None:
     sqlalchemy.exc.SQLAlchemyError
         If the database refuses to write.
     """
-    inputs = " " * _PROBE_BYTES
-    row = PredictionRow(new_prediction_id(), datetime.now(UTC), None, "", "", 0, False, None, None, None, inputs, "api")
+    inputs = bytes(_PROBE_BYTES)
+    row = PredictionRow(new_prediction_id(), datetime.now(UTC), None, _PROBE, 0, False, inputs, None, None, "api")
     with engine.begin() as connection:
         with connection.begin_nested() as nested:
             insert_predictions(connection, [row])
@@ -100,6 +111,7 @@ def write_nothing(engine: Engine) -> None:
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert rows in the caller's transaction."""
-    values = [(row.id, microseconds(row.at), *row[2:]) for row in rows]
+    keep_layouts(connection, (row.layout for row in rows))
+    values = [(row.id, microseconds(row.at), row.customer_id, row.layout.id, *row[4:]) for row in rows]
     insert_rows(connection, predictions.name, _COLUMNS, values, skip_known=True)
     log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])

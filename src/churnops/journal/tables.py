@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -64,20 +64,27 @@ decisions = Table(
     Index("decisions_subject", "subject", "id"),
 )
 
+layouts = Table(
+    "layouts",  # how predictions are packed: `churnops.journal.layouts`
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=False),  # from the document's hash
+    Column("model_version", Text, nullable=False),
+    Column("content_sha256", Text, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
 predictions = Table(
-    "predictions",
+    "predictions",  # PostgreSQL: partitioned by month of `at`, with the key (id, at)
     metadata,
     Column("id", Text, primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("customer_id", Text),
-    Column("model_version", Text, nullable=False),
-    Column("content_sha256", Text, nullable=False),
+    Column("layout", BigInteger, nullable=False),  # id in `layouts`; a foreign key would be checked for each row
     Column("churn_probability", Double, nullable=False),
     Column("churn_prediction", Boolean, nullable=False),
-    Column("base_value", Double),
-    Column("explanation_scale", Text),
-    Column("top_shap_features", Text),
-    Column("inputs", Text, nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("reasons", LargeBinary),
+    Column("rest", Text),  # JSON: values without a place in `inputs` and `reasons`
     Column("source", Text, nullable=False),
     Column("key", Text),  # id of the request's API key; NULL: none, or a row of an older version
     # No index on customer_id: customers come in any order, so each row would write a page of its own. Writing would

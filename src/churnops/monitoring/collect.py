@@ -1,4 +1,4 @@
-"""Collect a batch from a table; decode customers of the journal."""
+"""Collect a batch from a table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from churnops.data.accepted import Accepted
 from churnops.data.broken_columns import SoundCells, check_sound_cells
-from churnops.data.cell_text import as_levels
 from churnops.data.read import encode, last_of_each, outcomes, read_table
 from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import check_customers, with_absent
-from churnops.errors import DataError
 from churnops.files import as_text
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, LabelCoverage, Resolved
-from churnops.schema import Columns, Schema, is_marked
+from churnops.schema import Columns, is_marked
 from churnops.scoring.customers import as_table
 
 
@@ -115,36 +113,3 @@ def batch_from_columns(
     coverage = LabelCoverage(due=outcome.size, labelled=int(known.sum()))
     resolved = Resolved(probability[known], outcome[known], coverage)
     return Batch(columns, probability, outcome, resolved, source, acts_as=acts_as, broken=broken)
-
-
-def decode_inputs(documents: Sequence[str], schema: Schema) -> Columns:
-    """Encode customers of the journal: JSON objects with snake_case names, categories as their levels.
-
-    Examples
-    --------
-    >>> from churnops.schema import Column
-    >>> schema = Schema(columns=(
-    ...     Column(name="minutes", kind="number"), Column(name="plan", kind="flag", choices=("No", "Yes")),
-    ...     Column(name="churn", kind="target", choices=("False", "True"))))
-    >>> decode_inputs(['{"minutes": 3.5, "plan": "Yes"}', '{"minutes": null, "plan": "No"}'], schema)
-    {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
-    """
-    return decode_table(documents, schema)[1]
-
-
-def decode_table(documents: Sequence[str], schema: Schema) -> tuple[pl.DataFrame, Columns]:
-    """Return customers of the journal as a table, and encoded.
-
-    Raises
-    ------
-    DataError
-        If they do not fit the Schema.
-    """
-    kinds = {c.name: pl.Float64 if c.is_number else pl.String for c in schema.inputs}
-    try:
-        table = pl.Series("inputs", documents).str.json_decode(pl.Struct(kinds)).struct.unnest()
-        levels = [as_levels(table.get_column(column.name), column) for column in schema.inputs if column.is_open]
-        table = table.with_columns(levels)
-        return table, encode(table, schema)
-    except pl.exceptions.PolarsError:  # its message may contain customers' data
-        raise DataError("the journal holds inputs that do not fit the Schema of the model that answered them") from None

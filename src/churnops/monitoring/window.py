@@ -7,15 +7,16 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
-from churnops.data.unexpected_cells import UnexpectedCells
+from churnops.data.unexpected_cells import MAX_TEXTS, UnexpectedCells
 from churnops.journal import Journal
+from churnops.journal.decoding import PACKED, PackedInputs, decode_inputs
 from churnops.journal.outcomes import Outcomes
 from churnops.journal.tables import microseconds
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
-from churnops.monitoring.collect import decode_table
 from churnops.schema import Columns, Schema
 from churnops.settings import LIVE
 
@@ -55,12 +56,12 @@ def batch_from_journal(
         collected = [part for (since, before), part in zip(windows, known, strict=True) if since <= start < before]
         if not (within or collected):
             continue
-        read = ("churn_probability", "inputs") if within else ("churn_probability",)
+        read = ("churn_probability", PACKED) if within else ("churn_probability",)
         content = bundle.content_sha256
         for page, values in journal.columns(start, end, known_at, read=read, content_sha256=content):
             probability = np.array(values["churn_probability"], dtype=np.float64)
             if within:
-                customers.add(values["inputs"], probability, page.churned)
+                customers.add(values[PACKED], probability, page.churned)
             for part in collected:
                 part.add(page, probability)
     past = [(each, part.resolved(until)) for each, part in zip(windows, known, strict=True)]
@@ -112,19 +113,31 @@ class _Customers:
         self._outcomes: list[NDArray[np.float64]] = []
         self.unexpected = UnexpectedCells()
 
-    def add(self, inputs: Sequence[str], probability: NDArray[np.float64], churned: NDArray[np.float64]) -> None:
+    def add(self, packed: PackedInputs, probability: NDArray[np.float64], churned: NDArray[np.float64]) -> None:
         """Add a page."""
-        table, encoded = decode_table(inputs, self._schema)
+        encoded = decode_inputs(packed, self._schema)
         self._parts.append(self._schema.without_personal(encoded))
         self._scores.append(probability)
         self._outcomes.append(churned)
-        self.unexpected = self.unexpected.merge(UnexpectedCells.of(table, encoded, self._schema))
+        self.unexpected = self.unexpected.merge(_unexpected(packed, encoded, self._schema))
 
     def columns(self) -> tuple[Columns, NDArray[np.float64], NDArray[np.float64]]:
         """Return the columns, the scores and the outcomes of all pages."""
         names = self._parts[0] if self._parts else ()
         columns = {name: np.concatenate([part[name] for part in self._parts]) for name in names}
         return columns, _joined(self._scores), _joined(self._outcomes)
+
+
+def _unexpected(packed: PackedInputs, columns: Columns, schema: Schema) -> UnexpectedCells:
+    """Count the unexpected cells of a page; only unknown levels are needed as text."""
+    table = pl.DataFrame(dict(columns))
+    for column in schema.inputs:
+        if column.is_open:
+            texts: list[str | None] = [None] * len(packed.ids)
+            for place in (columns[column.name] == column.other).nonzero()[0][:MAX_TEXTS].tolist():
+                texts[place] = column.level(str(packed.record(place)[column.name]))
+            table = table.with_columns(pl.Series(column.name, texts, dtype=pl.String))
+    return UnexpectedCells.of(table, columns, schema)
 
 
 class _KnownOutcomes:

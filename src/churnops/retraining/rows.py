@@ -13,8 +13,8 @@ from churnops.data.identity import content_hashes, customer_hashes
 from churnops.data.read import decode
 from churnops.errors import DataError
 from churnops.journal import Journal
+from churnops.journal.decoding import PACKED, PackedInputs, decode_inputs
 from churnops.journal.outcomes import Outcomes
-from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema, is_blank
 
 _MICROSECOND = timedelta(microseconds=1)
@@ -78,9 +78,9 @@ def rows_from_journal(
         If the database does not answer.
     """
     labelled, newest = 0, _Newest(schema, horizon // _MICROSECOND)
-    until, read = known_at - horizon + _MICROSECOND, ("customer_id", "inputs")
+    until, read = known_at - horizon + _MICROSECOND, ("customer_id", PACKED)
     for outcomes, values in journal.columns(since, until, known_at, read=read, labelled=True):
-        labelled += newest.add(outcomes, values["customer_id"], values["inputs"])
+        labelled += newest.add(outcomes, values["customer_id"], values[PACKED])
     columns, outcome, at, known, customers = newest.ordered()
     table = decode(columns, outcome, schema)
     return ProductionRows(table, at, known, customers, journal.count(since, until), labelled)
@@ -98,12 +98,12 @@ class _Newest:
         self._at = np.empty(0, dtype=np.int64)
         self._known = np.empty(0, dtype=np.int64)
 
-    def add(self, outcomes: Outcomes, customers: Sequence[str | None], inputs: Sequence[str]) -> int:
+    def add(self, outcomes: Outcomes, customers: Sequence[str | None], packed: PackedInputs) -> int:
         """Add predictions that are newer than all earlier ones; return the number of those with a known outcome."""
         known = (~np.isnan(outcomes.churned)).nonzero()[0].tolist()
         if not known:
             return 0
-        columns = _decode([inputs[row] for row in known], self._schema)
+        columns = _decode(packed.take(known), self._schema)
         contents = content_hashes(columns, self._names).tolist()
         ids = (customers[row] for row in known)
         last = {
@@ -146,12 +146,12 @@ class _Newest:
         )
 
 
-def _decode(inputs: Sequence[str], schema: Schema) -> Columns:
+def _decode(packed: PackedInputs, schema: Schema) -> Columns:
     """Decode recorded inputs and encode them as columns; refuse a fraction in an integer column."""
     problem = "customers in the journal do not fit the schema in config.yaml"
     advice = "set retraining.history_days to a period after the change of the schema"
     try:
-        columns = decode_inputs(inputs, schema)
+        columns = decode_inputs(packed, schema)
     except DataError:
         raise DataError(f"{problem}: {advice}") from None
     for column in schema.inputs:

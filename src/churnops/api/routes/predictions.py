@@ -1,6 +1,5 @@
 """Route of recorded predictions."""
 
-import json
 import re
 from typing import Annotated
 
@@ -40,11 +39,15 @@ async def prediction(request: Request, prediction_id: Annotated[str, PathParamet
 
 
 def _as_answered(recorded: RecordedPrediction) -> RecordedAnswer:
-    row = recorded.row
+    row, layout = recorded.row, recorded.row.layout
     different = {
         "prediction_id": row.id,
-        "top_shap_features": json.loads(row.top_shap_features) if row.top_shap_features else None,
-        "inputs": json.loads(row.inputs),
+        "model_version": layout.model_version,
+        "content_sha256": layout.content_sha256,
+        "base_value": layout.base_value,
+        "explanation_scale": layout.explanation_scale,
+        "top_shap_features": row.top_shap_features,
+        "inputs": row.record,
         "outcome": {"churned": recorded.churned, "known_at": recorded.known_at},
     }
     return RecordedAnswer.model_validate(row._asdict() | different)

@@ -22,11 +22,12 @@ from churnops.data.read import with_date_texts
 from churnops.data.unexpected_cells import UnexpectedCells, unknown_columns
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
+from churnops.journal.layouts import pack_reasons
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
 from churnops.scoring.csv_answer import csv_of
-from churnops.scoring.table import EXPLANATIONS, ScoredTable, check_expected, score_table, with_json_reasons
+from churnops.scoring.table import TOP_FEATURES, ScoredTable, check_expected, score_table
 from churnops.settings import ApiSettings
 from churnops.wire import FieldError
 
@@ -143,36 +144,35 @@ class TableUpload:
         return [None] * scored.table.height
 
     def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
-        bundle, identifier = self._served.bundle, self._served.form.identifier
+        layout, bundle, identifier = self._served.layout, self._served.bundle, self._served.form.identifier
         customers = with_date_texts(scored.customers, bundle.schema)
         personal = sorted(bundle.schema.personal.intersection(customers.columns))
         customers = customers.with_columns(pl.lit(None).alias(name) for name in personal)  # null in the journal
-        inputs = customers.select(pl.struct(pl.exclude(identifier or "")).struct.json_encode()).to_series()
-        reasons = with_json_reasons(scored.table.select(EXPLANATIONS)).to_series()
         now = datetime.now(UTC)
         assert scored.explanation is not None
+        features, shares = scored.explanation.top(bundle.selected, TOP_FEATURES)
+        packed = map(layout.pack, customers.select(pl.exclude(identifier or "")).iter_rows(named=True))
         return [
             PredictionRow(
                 id=new_prediction_id(),
                 at=now,
                 customer_id=customer_id,
-                model_version=self._served.version,
-                content_sha256=bundle.content_sha256,
+                layout=layout,
                 churn_probability=probability,
                 churn_prediction=churn,
-                base_value=scored.explanation.base_value,
-                explanation_scale=bundle.explanation_scale,
-                top_shap_features=why,
-                inputs=given,
+                inputs=given.inputs,
+                reasons=pack_reasons(*why),
+                rest=given.rest,
                 source=SOURCE,
                 key=self._key,
             )
-            for customer_id, probability, churn, why, given in zip(
+            for customer_id, probability, churn, given, *why in zip(
                 customer_ids,
                 scored.prediction.probability.tolist(),
                 scored.prediction.churn.tolist(),
-                reasons.to_list(),
-                inputs.to_list(),
+                packed,
+                features.tolist(),
+                shares.tolist(),
                 strict=True,
             )
         ]

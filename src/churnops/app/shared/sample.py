@@ -14,9 +14,9 @@ from churnops.app.shared.text import quantity
 from churnops.errors import DataError
 from churnops.features.build import FeatureMatrix
 from churnops.journal import Journal, RecordedPrediction
+from churnops.journal.decoding import PackedInputs, decode_inputs
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
-from churnops.monitoring.collect import decode_inputs
 from churnops.schema import Columns, Schema
 from churnops.words import title
 
@@ -155,7 +155,7 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
         begin = reached or datetime.fromtimestamp(0, UTC)
         older: dict[str, RecordedPrediction] = {}
         for entry in journal.resolved(begin, end, known_at):  # about `STEP` rows; more if times are equal
-            if entry.churned is not None and entry.row.content_sha256 == bundle.content_sha256:
+            if entry.churned is not None and entry.row.layout.content_sha256 == bundle.content_sha256:
                 older[f"customer {entry.row.customer_id}" if entry.row.customer_id else entry.row.id] = entry
         newest = older | newest
         if reached is None or len(newest) >= NEWEST:
@@ -165,7 +165,7 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
     if not rows:
         return Sample({}, np.empty(0), np.empty(0))
     return Sample(
-        decode_inputs([entry.row.inputs for entry in rows], bundle.schema),
+        decode_inputs(PackedInputs.of([entry.row for entry in rows]), bundle.schema),
         np.array([entry.churned for entry in rows], dtype=np.float64),
         np.array([entry.row.churn_probability for entry in rows]),
     )
