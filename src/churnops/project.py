@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.cycles import CycleLog
     from churnops.journal.database import Durability
     from churnops.journal.keys import KeyStore
+    from churnops.journal.replicas import ReplicaStore
     from churnops.journal.simulated import SimulatedFiles
 
 
@@ -142,6 +143,13 @@ class Project:
         from churnops.journal.keys import KeyStore
 
         return KeyStore(self.engine, KeyRecord(self.models))
+
+    @cached_property
+    def replicas(self) -> "ReplicaStore":
+        """Processes of the service, and the model that each answers with."""
+        from churnops.journal.replicas import ReplicaStore
+
+        return ReplicaStore(self.engine)
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

@@ -36,14 +36,14 @@ class Connection:
                 await writer.wait_closed()
 
     @staticmethod
-    def head(method: str, path: str, length: int, kind: str = "application/json") -> bytes:
-        lines = (
-            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
-        )
-        return lines.encode()
+    def head(method: str, path: str, length: int, kind: str = "application/json", key: str = "") -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Type: {kind}", f"Content-Length: {length}"]
+        if key:
+            lines.append(f"X-API-Key: {key}")
+        return "\r\n".join([*lines, "", ""]).encode()
 
-    async def ask(self, method: str, path: str, body: bytes = b"", kind: str = "application/json") -> Answer:
-        self.writer.write(self.head(method, path, len(body), kind) + body)
+    async def ask(self, method: str, path: str, body: bytes = b"", key: str = "") -> Answer:
+        self.writer.write(self.head(method, path, len(body), key=key) + body)
         return await self.answer()
 
     async def answer(self) -> Answer:
@@ -111,9 +111,14 @@ class Asked:
 
 @dataclass
 class Load:
-    """Clients that send one customer after another, each with a new id, until the block or the connection ends."""
+    """Clients that send one customer after another, each with a new id, until the block or the connection ends.
+
+    With `reconnects`, a client whose connection ended opens another.
+    """
 
     customers: Sequence[Mapping[str, Any]]
+    key: str = ""
+    reconnects: bool = False
     ids: "count[int]" = field(default_factory=count)
     asked: list[Asked] = field(default_factory=list)
     acknowledged: list[Asked] = field(default_factory=list)
@@ -136,23 +141,32 @@ class Load:
                 self._stopped = True
 
     async def _client(self, port: int, bodies: Sequence[bytes]) -> None:
-        async with Connection.open(port) as connection:
-            while not self._stopped:
-                number = next(self.ids)
-                asked = Asked(f"C-{number}", number % len(bodies), self._event())
-                self.asked.append(asked)
-                body = b'{"customer_id": "%b", %b' % (asked.customer_id.encode(), bodies[asked.row])
-                started = time.perf_counter()
-                self.in_flight += 1
-                try:
-                    asked.answer = await connection.ask("POST", "/predict", body)
-                except (OSError, EOFError):
-                    asked.broken = connection.received
-                    return
-                finally:
-                    self.in_flight -= 1
-                    asked.done, asked.seconds = self._event(), time.perf_counter() - started
-                (self.acknowledged if asked.answer.status == 200 else self.refused).append(asked)
+        goes_on = True
+        while goes_on and not self._stopped:
+            async with Connection.open(port) as connection:
+                goes_on = await self._use(connection, bodies)
+
+    async def _use(self, connection: Connection, bodies: Sequence[bytes]) -> bool:
+        """Send requests over one connection; return whether the client goes on with another."""
+        while not self._stopped:
+            number = next(self.ids)
+            asked = Asked(f"C-{number}", number % len(bodies), self._event())
+            self.asked.append(asked)
+            body = b'{"customer_id": "%b", %b' % (asked.customer_id.encode(), bodies[asked.row])
+            started = time.perf_counter()
+            self.in_flight += 1
+            try:
+                asked.answer = await connection.ask("POST", "/predict", body, self.key)
+            except (OSError, EOFError):
+                asked.broken = connection.received
+                return self.reconnects
+            finally:
+                self.in_flight -= 1
+                asked.done, asked.seconds = self._event(), time.perf_counter() - started
+            (self.acknowledged if asked.answer.status == 200 else self.refused).append(asked)
+            if asked.answer.headers.get("connection") == "close":
+                return True
+        return False
 
     def _event(self) -> int:
         self.events += 1

@@ -66,22 +66,30 @@ def listens_elsewhere() -> bool:
 
     The server's address in a request does not show it: a local connection to 0.0.0.0 has the address 127.0.0.1.
     """
+    addresses = listening()
+    return addresses is None or any(not is_loopback(host) for host, _ in addresses)
+
+
+def listening() -> list[tuple[str, int]] | None:
+    """Return the addresses and ports at which this process listens; None if they are unknown."""
     try:
-        descriptors = [int(path.name) for path in Path("/dev/fd").iterdir()]
+        descriptors = sorted(int(path.name) for path in Path("/dev/fd").iterdir())
     except OSError:
-        return True
-    return any(_listens_elsewhere(descriptor) for descriptor in descriptors)
+        return None
+    return [address for descriptor in descriptors if (address := _listening(descriptor)) is not None]
 
 
-def _listens_elsewhere(descriptor: int) -> bool:
+def _listening(descriptor: int) -> tuple[str, int] | None:
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
-            return False
+            return None
         copy = socket.socket(fileno=os.dup(descriptor))
     except OSError:  # the descriptor was closed meanwhile
-        return False
+        return None
     with copy:
         if copy.family not in (socket.AF_INET, socket.AF_INET6):
-            return False
-        listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-        return bool(listens) and not is_loopback(copy.getsockname()[0])
+            return None
+        if not copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
+        host, port = copy.getsockname()[:2]
+        return host, port

@@ -76,6 +76,11 @@ class ServedModel:
         self.current: Served | None = None
         self.refused: str | None = None
 
+    @property
+    def followed(self) -> str | None:
+        """Name of the newest deployment's folder, loaded or refused; None if the link leads nowhere."""
+        return self._seen.name if self._seen else None
+
     def require(self) -> Served:
         """Return the loaded model.
 

@@ -11,6 +11,7 @@ from itertools import count
 from churnops.api.live import LiveDrift
 from churnops.api.metrics import Metrics
 from churnops.api.predictions import Recorder
+from churnops.api.presence import Presence
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.stopping import CLOSE_SECONDS
@@ -64,6 +65,7 @@ class Service:
         self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
+        self._presence = Presence(project.replicas, self.model)
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:
@@ -80,6 +82,7 @@ class Service:
             group.create_task(self.follow_keys())
             group.create_task(self.follow_place())
             group.create_task(self.watch())
+            group.create_task(self.report())
             if self.live is not None:
                 group.create_task(self.live.count_always(self.work.housekeeping))
 
@@ -110,6 +113,13 @@ class Service:
             if self._log is not None:
                 self._attempt("SQLite's log", self._log.rest)
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def report(self) -> None:
+        """Report to the table of replicas which model answers, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)  # first, because the address is known once the process listens
+            if self._presence.is_due():
+                await self._watch("the table of replicas", self._presence.report)
 
     async def watch(self) -> None:
         """Show live drift and the newest monitoring cycle, and check and sort the journal, until cancelled."""
@@ -221,6 +231,7 @@ class Service:
         if self.live is not None:
             self.live.close()
         self.work.housekeeping.finish()  # housekeeping reads the files that are closed next
+        self._attempt("the table of replicas", self._presence.leave)
         if self._log is not None:
             self._log.close()
         self.project.close()

@@ -219,6 +219,24 @@ simulated_files = Table(
     Column("description", Text, nullable=False),
 )
 
+replicas = Table(
+    "replicas",  # processes of the service; each writes its own row every few seconds
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("churnops", Text, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("folder", Text),  # the version folder of the model that it answers with; NULL: no model is loaded
+    Column("model_version", Text),
+    Column("content_sha256", Text),
+    Column("loaded_at", BigInteger),
+    Column("followed", Text),  # the version folder that `production` leads to
+    Column("refused", Text),  # reason why it does not answer with the model in `followed`; NULL: it does
+    Column("seen_at", BigInteger, nullable=False),
+)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

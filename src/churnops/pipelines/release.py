@@ -18,7 +18,10 @@ from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.comparison import compare_with_production
+from churnops.retraining.follow import check_replicas
 from churnops.retraining.gate import Decision
+
+LEAST_SECONDS = 5.0  # for the check of probabilities, if the replicas have used up the time
 
 Gate = Literal["ask", "overrule", "skip"]
 """Role of the gate: `ask`: it decides; `overrule`: its decision is recorded, then ignored; `skip`: it does not run."""
@@ -294,7 +297,7 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
     check = None
     with aftermath.warning("the check through the API was not made"):
         if options.check_url:
-            check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=options.check_seconds)
+            check = _check(project, bundle, deployed.current() or "")
     name, reason = bundle.version_name, ruling.reason
     rolled_back = check is not None and check.status == "failed" and before is not None
     if check is not None and rolled_back:
@@ -314,6 +317,17 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
         check,
         aftermath.text,
     )
+
+
+def _check(project: Project, bundle: Bundle, folder: str) -> Check:
+    """Check that every replica answers with the deployed model, then its probabilities through `check_url`."""
+    options = project.settings.retraining
+    replicas = check_replicas(project.replicas, folder, options.check_seconds)
+    if replicas.status == "failed":
+        return replicas
+    left = max(options.check_seconds - replicas.seconds, min(options.check_seconds, LEAST_SECONDS))
+    check = check_deployment(bundle, options.check_url, key=options.check_key, seconds=left)
+    return replace(check, reason="; ".join(filter(None, [check.reason, replicas.reason])))
 
 
 def _roll_back(

@@ -1,5 +1,6 @@
 """Results of the commands in the terminal, as sentences and tables: a file for each group of commands."""
 
+from churnops.screens.deployments import show_deployment
 from churnops.screens.models import show_gate, show_keys, show_models, show_promotion
 from churnops.screens.monitoring import show_cycle
 from churnops.screens.retraining import show_retraining
@@ -7,6 +8,7 @@ from churnops.screens.run import show_run
 
 __all__ = [
     "show_cycle",
+    "show_deployment",
     "show_gate",
     "show_keys",
     "show_models",
