@@ -24,7 +24,7 @@ engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, rep
 
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh
-	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py
+	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py tests/engines/test_replicas.py
 
 # The formatter decides the layout: no exceptions but one published formula, and only one assignment to `self` on each
 # line.

@@ -59,6 +59,12 @@ class Fleet:
         bundle = self.bundles[1 + number % 2]
         return bundle, check_replicas(self.store, self.deployer.deploy(bundle).name, seconds)
 
+    def connections(self) -> int:
+        """Return the number of the replicas' connections to the database, with one of this process."""
+        with psycopg.connect(self.cluster.url.replace("+psycopg", "")) as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'churnops'"
+            return int(connection.execute(query).fetchone()[0])  # type: ignore[index]
+
     def replicas(self) -> list[Replica]:
         return replicas_of(self.store.read(), self.deployer.folder.current())
 
@@ -111,6 +117,7 @@ def fleet(
 def test_deployments_fail_no_request_and_no_old_answer_follows(fleet: Fleet, customers):
     load = fleet.load(customers)
     settled: list[tuple[str, int, int]] = []  # between these two events no other version can have answered
+    connections: list[int] = []
 
     async def work() -> None:
         async with load.on(fleet.proxy.port):
@@ -120,6 +127,7 @@ def test_deployments_fail_no_request_and_no_old_answer_follows(fleet: Fleet, cus
                 since, known = load.events, len(load.acknowledged)
                 await until("more answers", lambda k=known: len(load.acknowledged) >= k + 4 * CLIENTS)
                 settled.append((bundle.version_name, since, load.events))
+                connections.append(await asyncio.to_thread(fleet.connections))
 
     asyncio.run(work())
     assert len(load.acknowledged) == len(load.asked)  # none failed
@@ -130,7 +138,13 @@ def test_deployments_fail_no_request_and_no_old_answer_follows(fleet: Fleet, cus
     assert check_recorded(fleet.recorded(load), load) == 0
     answered = {name: int(row["hrsp_2xx"]) for name, row in fleet.proxy.statistics().items() if name in NAMES}
     assert min(answered.values()) > len(load.acknowledged) // 4
-    log.info("%d deployments over three replicas: %d answers, none failed", DEPLOYMENTS, len(load.acknowledged))
+    assert max(connections) <= 10 * len(NAMES) + 1
+    log.info(
+        "%d deployments over three replicas: %d answers, none failed; at most %d connections to PostgreSQL",
+        DEPLOYMENTS,
+        len(load.acknowledged),
+        max(connections),
+    )
 
 
 def test_every_replica_shows_the_live_counts_of_all(fleet: Fleet, customers):

@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,11 +20,17 @@ class Presence:
     """Reports this process to the table of replicas: when its model changes, and every few seconds.
 
     Methods that use the database belong in a thread.
+
+    Parameters
+    ----------
+    copy_failure
+        Returns the reason why the newest deployment could not be copied to this machine; None if it could.
     """
 
-    def __init__(self, store: ReplicaStore, model: ServedModel) -> None:
+    def __init__(self, store: ReplicaStore, model: ServedModel, copy_failure: Callable[[], str | None]) -> None:
         self._store = store
         self._model = model
+        self._copy_failure = copy_failure
         self._started = ReplicaProcess(
             secrets.token_hex(8), socket.gethostname(), "", os.getpid(), __version__, datetime.now(UTC)
         )
@@ -58,7 +65,7 @@ class Presence:
             content_sha256=served.bundle.content_sha256 if served else None,
             loaded_at=served.loaded_at if served else None,
             followed=self._model.followed,
-            refused=self._model.refused,
+            refused=self._model.refused or self._copy_failure(),
         )
 
     def leave(self) -> None:

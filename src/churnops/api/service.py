@@ -34,6 +34,7 @@ MAX_PENDING = 20_000  # uncommitted rows; at least two of the longest lists fit
 MAX_SOURCES = 50  # in /metrics, in addition to live traffic
 LOOK_SECONDS = 0.5  # between two checks for a new deployment
 STORE_SECONDS = 2.0  # between two looks at an object store of models
+COPY = "the copy of the deployed model"
 KEY_SECONDS = 2.0  # between two reads of the API keys
 SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
@@ -65,7 +66,7 @@ class Service:
         self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
-        self._presence = Presence(project.replicas, self.model)
+        self._presence = Presence(project.replicas, self.model, lambda: self._failing.get(COPY))
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:
@@ -100,7 +101,7 @@ class Service:
         """Copy deployments from an object store until cancelled; if that fails, the loaded model stays."""
         if isinstance(place := self.project.place, StorePlace):
             while True:
-                await self._watch("the copy of the deployed model", place.follow)
+                await self._watch(COPY, place.follow)
                 await asyncio.sleep(STORE_SECONDS)
 
     async def look(self) -> None:

@@ -27,7 +27,7 @@ LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and a commo
 LARGE_BODIES = 8  # common limit, as a multiple of the limit of one body
 COMPUTATIONS = 64  # limit of computations that run or wait
 QUESTIONS = 32  # limit of queries of the journal that run or wait
-HOUSEKEEPING = 6  # one job each of keys, model, readiness, monitoring, counting and the table of replicas
+HOUSEKEEPING = 7  # one job each of keys, copy and loading of the model, readiness, monitoring, counting, replicas
 
 
 class Threads:

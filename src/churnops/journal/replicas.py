@@ -35,7 +35,7 @@ class ReplicaProcess:
     followed
         Name of the version folder that `production` led to at its last look; None if it led nowhere.
     refused
-        Reason why it does not answer with the model in `followed`; None if it does.
+        Reason why it does not answer with the newest deployment; None if it does.
     """
 
     id: str

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -233,7 +233,7 @@ replicas = Table(
     Column("content_sha256", Text),
     Column("loaded_at", BigInteger),
     Column("followed", Text),  # the version folder that `production` leads to
-    Column("refused", Text),  # reason why it does not answer with the model in `followed`; NULL: it does
+    Column("refused", Text),  # reason why it does not answer with the newest deployment; NULL: it does
     Column("seen_at", BigInteger, nullable=False),
 )
 

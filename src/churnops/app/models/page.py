@@ -20,7 +20,9 @@ from churnops.app.shared.theme import CONFIG
 from churnops.errors import ChurnopsError
 from churnops.journal.deployment_log import KIND_LABELS, InProduction, in_production
 from churnops.project import Project
+from churnops.registry.replicas import Replica, replicas_of, summary_of
 from churnops.retraining.document import SummaryDocument
+from churnops.words import capital
 
 MAX_SHOWN = 100  # rows of a table
 MAX_DECISIONS = 20
@@ -39,6 +41,7 @@ class _Read:
     periods: Sequence[InProduction]
     current: str | None
     kept: frozenset[str]
+    replicas: Sequence[Replica]
     unfinished: int
     retrainings: Sequence[SummaryDocument]
     damaged: Sequence[summaries.Damaged]
@@ -78,9 +81,11 @@ def _read(project: Project) -> _Read:
     retrainings, damaged = _summaries(project.reports, files)
     known = history.known_models(periods, retrainings)
     decisions = project.decisions.newest(MAX_DECISIONS, subject="deploy")
+    current = deployed.current()
     return _Read(
         periods=periods,
-        current=deployed.current(),
+        current=current,
+        replicas=replicas_of(project.replicas.read(), current),
         kept=frozenset(name for name in names if (deployed.versions / name / "bundle.json").is_file()),
         unfinished=sum(deployment.closed is None for deployment in answered),
         retrainings=retrainings,
@@ -114,6 +119,9 @@ def _in_production(read: _Read) -> None:
         f"**Version {latest.version}** ({plain(name, 80)}) has been in production for {since}, since "
         f"{history.clock(latest.at)} UTC. {who} {did}: {plain(latest.reason, 400)}"
     )
+    if read.replicas:
+        text = plain(capital(summary_of(read.replicas)), 800)
+        (st.caption if all(replica.state == "current" for replica in read.replicas) else st.warning)(text)
     if read.current != latest.folder:
         st.warning(
             "The link `models/production` and the deployment log name different models. "

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.deployment_log import Intent
+from churnops.journal.replicas import ReplicaProcess, ReplicaStore
 from churnops.settings import load_settings
 
 Show = Callable[[str], AppTest]
@@ -49,6 +51,18 @@ def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path,
     assert list(when["Until (UTC)"]) == ["now"]
     assert list(listed["State"]) == ["in production now"]
     assert list(listed["MLflow"]) == ["http://127.0.0.1:5000/#/models/churn/versions/1"]
+
+
+def test_a_replica_that_answers_with_another_model_is_named(in_project: Path, show: Show):
+    now = datetime.now(UTC)
+    engine = open_database(f"sqlite:///{in_project}/journal.db")
+    store = ReplicaStore(engine)
+    store.write(ReplicaProcess("a", "api-2", "0.0.0.0:8000", 7, "0.1.0", now, "earlier", "tree-1", "1" * 64, now))
+    page = show("models")
+    store.remove("a")
+    engine.dispose()
+    assert not page.exception
+    assert "Replicas that answer with it: 0 of 1; api-2 0.0.0.0:8000 answers with tree-1" in texts(page)
 
 
 def load_name(folder: Path) -> str:
