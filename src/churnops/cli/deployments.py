@@ -9,14 +9,14 @@ from churnops.cli.root import json_option, main, settings_of, show
 
 @main.group()
 def deployments() -> None:
-    """Show which replicas of the service answer with the deployed model."""
+    """Show which model each replica of the service uses."""
 
 
 @deployments.command("status")
 @json_option
 @click.pass_context
 def deployments_status(ctx: click.Context, as_json: bool) -> None:
-    """List the replicas of the service, and the model that each answers with.
+    """List the replicas of the service and their models.
 
     A replica is one `churnops serve`, on this machine or another, that uses this journal. It is current, behind (it
     answers with another model), refusing (it cannot load the deployed model) or away (no report for a minute). The exit
