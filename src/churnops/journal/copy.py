@@ -16,9 +16,9 @@ from sqlalchemy.exc import ArgumentError
 from churnops.errors import JournalError
 from churnops.journal.database import IN_MEMORY, answering, open_database
 from churnops.journal.ordered_rows import PAGE, Values, content_hash, key_of, ordered_rows, row_count, write
-from churnops.journal.tables import api_keys, customers_history, customers_log, metadata, profiles
+from churnops.journal.tables import api_keys, customers_history, customers_log, metadata, profiles, replicas
 
-PASSING = {customers_log.name, customers_history.name, profiles.name}
+PASSING = {customers_log.name, customers_history.name, profiles.name, replicas.name}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
 CHANGED = PASSING | {api_keys.name}
 """Tables whose rows may change. In all others, a different row is another journal's."""
