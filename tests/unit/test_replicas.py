@@ -39,7 +39,7 @@ def test_a_replica_is_current_behind_refusing_or_away(process: ReplicaProcess, s
     assert replica.name == NAME
 
 
-def test_the_workers_of_one_address_are_one_replica_the_worst_decides():
+def test_workers_of_one_address_are_one_replica_the_worst_decides():
     others = [replace(NEW, id="b"), replace(REFUSING, id="c")]
     dead = (replace(OLD, id="d"), 2 * AWAY)
     elsewhere = (replace(NEW, id="e", host="api-2"), SECOND)

@@ -11,7 +11,7 @@ from churnops.journal.database import answering
 from churnops.journal.tables import microseconds, moment, replicas
 
 KEPT = timedelta(days=1)
-"""How long a process that ended without a word stays in the table."""
+"""Time after which the row of a process that was killed is deleted."""
 
 _TIMES = ("started_at", "loaded_at")
 

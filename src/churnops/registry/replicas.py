@@ -1,4 +1,4 @@
-"""Which replica of the service answers with the deployed model."""
+"""States of the replicas of the service, compared with the deployed model."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
