@@ -1,16 +1,21 @@
 """Personal columns: a value planted in one is found nowhere after every command, except in the given files."""
 
+import json
 import struct
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from churnops.app.predict.answers import BundleAnswers
 from churnops.app.predict.upload import score_file
+from churnops.cli import main
 from churnops.data.simulate import Drift
 from churnops.data.validate import ValidationError
 from churnops.model import Bundle
@@ -44,6 +49,7 @@ schema:
     - {name: churn, kind: target, choices: ["No", "Yes"]}
 """
 PERSONAL = {"salary", "born", "town", "note"}
+FORGOTTEN = "kea-canary"
 GIVEN = {"spend": 40.0, "Salary": NUMBER, "born": DAY, "town": LEVEL, "note": NOTE}
 
 
@@ -54,7 +60,7 @@ def customers(rows: int, seed: int, *, outcome: bool = True) -> pl.DataFrame:
     churned = rng.random(rows) < 1.0 / (1.0 + np.exp(2.5 - spend / 40 - (salary < 2800)))
     table = pl.DataFrame(
         {
-            "customer": [f"{seed}-{row}" for row in range(rows)],
+            "customer": [FORGOTTEN if row == 7 else f"{seed}-{row}" for row in range(rows)],
             "spend": spend.round(2),
             "Salary": salary.round(2),
             "born": [f"19{year}-0{month}-11" for year, month in rng.integers([50, 1], [99, 10], (rows, 2))],
@@ -166,13 +172,50 @@ def test_the_probes_of_a_bundle_are_nobodys(done: Settings):
 
 
 def test_a_planted_value_is_found_nowhere(done: Settings):
-    """Runs last, when all commands have written. A reference profile has values, but not whose they are."""
+    """Runs late, when all commands have written. A reference profile has values, but not whose they are."""
     searched = 0
     for path, content in written(done.root):
         searched += 1
         assert not [canary for canary in CANARIES if canary in content], path
         assert path.name == "reference.npz" or not [number for number in BYTES if number in content], path
     assert searched > 50
+
+
+def test_a_forgotten_customer_is_found_nowhere(done: Settings):
+    """Runs last. The given tables lose the customer's row too; all other rows stay."""
+    with client_of(done) as client:
+        assert client.post("/predict", json=GIVEN | {"customer": FORGOTTEN, "Salary": 1.0}).status_code == 200
+        label = {"customer_id": FORGOTTEN, "churned": True, "outcome_at": "2026-01-01T00:00:00Z"}
+        assert client.post("/labels", json=[label]).status_code == 200
+    before = {path: path.read_bytes() for path in done.root.rglob("*") if path.is_file()}
+    counted = forgotten(done)
+    assert counted["receipt"] is None
+    assert all(path.read_bytes() == content for path, content in before.items() if "journal.db" not in path.name)
+
+    receipt = forgotten(done, "--yes")
+    assert {name: receipt[name] for name in ("tables", "files", "models")} == {
+        name: counted[name] for name in ("tables", "files", "models")
+    }
+    assert receipt["tables"]["labels"] == 1
+    assert receipt["tables"]["predictions"] >= 1
+    assert {"data/raw.csv", "data/later.csv", "data/new.csv"} <= receipt["files"].keys()
+    assert receipt["models"] >= 1
+    assert receipt["customer_sha256"] == sha256(FORGOTTEN.encode()).hexdigest()
+    for path in (path for path in done.root.rglob("*") if path.is_file()):
+        assert FORGOTTEN.encode() not in path.read_bytes(), path
+        assert path.suffix != ".parquet" or FORGOTTEN.encode() not in pl.read_parquet(path).write_ndjson().encode(), (
+            path
+        )
+    assert pl.read_csv(done.root / "data/raw.csv").height == 699
+    again = forgotten(done)
+    assert (sum(again["tables"].values()), again["files"], again["models"]) == (0, {}, 0)
+
+
+def forgotten(settings: Settings, *options: str) -> dict[str, Any]:
+    config = str(settings.root / "config.yaml")
+    done = CliRunner().invoke(main, ["--config", config, "journal", "forget", FORGOTTEN, *options, "--json"])
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
 
 
 def written(folder: Path) -> Iterator[tuple[Path, bytes]]:

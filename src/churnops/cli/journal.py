@@ -1,4 +1,4 @@
-"""Commands on the journal: backup, restore and copy."""
+"""Commands on the journal: backup, restore, copy, and forgetting a customer."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, show
+from churnops.cli.root import json_option, main, settings_of, show, show_done
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from churnops.journal.copy import CopiedTable
+    from churnops.pipelines.forget import Receipt
 
 
 @main.group()
 def journal() -> None:
-    """Back up, restore or copy the journal.
+    """Back up, restore or copy the journal, or forget a customer.
 
     The journal contains deployments, predictions, labels and API keys.
     """
@@ -91,3 +94,45 @@ def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) ->
 
 def _sentence(name: str, table: "CopiedTable") -> str:
     return f"{table.rows:,} rows of {name}, {table.written:,} of them new, SHA-256 {table.sha256[:12]}"
+
+
+@journal.command("forget")
+@click.argument("customer", metavar="CUSTOMER")
+@click.option("--yes", is_flag=True, help="Remove the rows. Without it, they are only counted.")
+@json_option
+@click.pass_context
+def journal_forget(ctx: click.Context, customer: str, yes: bool, as_json: bool) -> None:
+    """Remove all rows of the customer with the id CUSTOMER.
+
+    They are removed from the journal (predictions, labels, hashes of ids), from the tables of data.raw, data.production
+    and data.batches, and from every other CSV and Parquet file in the project's folder. The receipt
+    forgotten_<time>.json has the number of rows in each, the files that you must change by hand, and the places that no
+    command reaches, such as backups. It has the id only as a hash.
+
+    A service may keep running. Unused parts of a SQLite journal are rewritten only while no process has it open.
+
+    \b
+    Examples:
+      churnops journal forget C-1001          count the rows
+      churnops journal forget C-1001 --yes    remove them
+    """  # noqa: D301
+    from churnops.pipelines.forget import forget
+
+    receipt, path = forget(settings_of(ctx), customer, only_count=not yes)
+    document = {**asdict(receipt), "receipt": str(path) if path else None}
+    show_done(as_json, lambda: document, lambda: click.echo("\n".join(_lines(receipt, path))))
+
+
+def _lines(receipt: "Receipt", path: Path | None) -> "Iterator[str]":
+    verb = "Removed" if receipt.done else "Would remove"
+    places = {**receipt.tables, **receipt.files}
+    yield from (
+        f"{verb} {count:,} {'row' if count == 1 else 'rows'} of {name}" for name, count in places.items() if count
+    )
+    if receipt.models:
+        yield f"{verb} the hash of the id from the training customers of {receipt.models:,} models"
+    if not any(places.values()) and not receipt.models:
+        yield "No row of this customer"
+    yield from (f"Change by hand: {name} ({reason})" for name, reason in receipt.by_hand.items())
+    yield from (f"Not reached: {place}" for place in receipt.not_reached)
+    yield f"Receipt: {path}" if path else "Nothing was changed: add --yes to remove the rows"

@@ -24,7 +24,7 @@ _CHUNK = 500  # limit of one IN (...)
 
 def log_customers(connection: Connection, ids: Sequence[str]) -> None:
     """Record customers as having a prediction, in the transaction that writes the predictions."""
-    _insert(connection, "customers_log", [_hash(id_) for id_ in ids])
+    _insert(connection, "customers_log", [customer_hash(id_) for id_ in ids])
 
 
 def sort_customers(engine: Engine) -> bool:
@@ -48,7 +48,7 @@ def unmatched(connection: Connection, ids: Sequence[str]) -> int | None:
 
     A repeated id counts each time. An id is not counted if a customer with a prediction has the same 64-bit hash.
     """
-    hashes = [_hash(id_) for id_ in ids]
+    hashes = [customer_hash(id_) for id_ in ids]
     unknown = set(hashes)
     for start in range(0, len(hashes), _CHUNK):
         part = hashes[start : start + _CHUNK]
@@ -100,7 +100,7 @@ def _sort_history(connection: Connection) -> bool:
     table = predictions.c
     older = select(table.id, table.customer_id).where(table.id <= until).order_by(table.id.desc()).limit(PART)
     rows = connection.execute(older).all()
-    _add(connection, [_hash(row.customer_id) for row in rows if row.customer_id is not None])
+    _add(connection, [customer_hash(row.customer_id) for row in rows if row.customer_id is not None])
     if len(rows) < PART:
         connection.execute(delete(customers_history))
         return False
@@ -116,6 +116,7 @@ def _insert(connection: Connection, table: str, hashes: Sequence[int]) -> None:
     insert_rows(connection, table, ("hash",), [(value,) for value in hashes], skip_known=True)
 
 
-def _hash(id_: str) -> int:
+def customer_hash(id_: str) -> int:
+    """Return the 64-bit hash of a customer's id, as the tables `customers` and `customers_log` have it."""
     # The journal refuses an id that is not valid Unicode; here such an id must not raise an error.
     return int.from_bytes(blake2b(id_.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big", signed=True)

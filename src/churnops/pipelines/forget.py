@@ -1,0 +1,149 @@
+"""Forget one customer: remove their rows from the journal and from every file of the project, with a receipt."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from churnops.data.forget import WRITTEN, count_rows_of, remove_rows_of
+from churnops.data.identity import Identities, customer_hashes
+from churnops.errors import DataError, reason_of
+from churnops.files import as_text, write_flushed
+from churnops.project import Project
+from churnops.registry.trained_on import load_trained_on, save_trained_on, trained_on_path
+from churnops.settings import Settings
+
+NOT_REACHED: tuple[str, ...] = (
+    "backups and copies of the journal and of files, here and elsewhere",
+    "the parameters of trained models",
+    "rows without ids: artifacts in MLflow (merged.parquet, held-out rows, batches) and production_batch files in the "
+    "folder of reports",
+    "counts, such as profiles, reports and the reference of a model",
+    "results of an interrupted predict (.NAME.unfinished), the log of PostgreSQL, and logs of other programs",
+)
+OPEN = "unused parts of the journal's files, because a process has the journal open: stop it, and repeat the command"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Rows of a customer that were removed, or would be.
+
+    Attributes
+    ----------
+    customer_sha256
+        SHA-256 of the id. Whoever knows the id can compare it; the id itself is in no receipt.
+    done
+        False if nothing was removed, because the command only counts.
+    tables, files
+        Number of rows by table of the journal, and by file.
+    models
+        Number of models whose list of training customers had the hash of the id.
+    by_hand
+        Files that the customer's rows must be removed from by hand, with the reason.
+    not_reached
+        Places that this command cannot reach.
+    """
+
+    at: str
+    customer_sha256: str
+    done: bool
+    tables: dict[str, int]
+    files: dict[str, int]
+    models: int
+    by_hand: dict[str, str] = field(default_factory=dict)
+    not_reached: tuple[str, ...] = NOT_REACHED
+
+
+def forget(settings: Settings, customer: str, *, only_count: bool) -> tuple[Receipt, Path | None]:
+    """Remove a customer's rows; return the receipt and its path. With `only_count` nothing is changed or written.
+
+    Raises
+    ------
+    ChurnopsError
+        If the journal does not answer. An unreadable file is listed under `by_hand`.
+    """
+    from churnops.journal.forget import count_customer, forget_customer, rewrite_unused_pages
+
+    now = datetime.now(UTC)
+    files, by_hand = _in_files(settings, customer, only_count)
+    with Project.open(settings) as project:
+        tables = (count_customer if only_count else forget_customer)(project.engine, customer)
+        is_file = project.engine.dialect.name == "sqlite"
+        models = _in_trained_on(project.models, customer, only_count)
+    places = NOT_REACHED
+    if not only_count and is_file and not rewrite_unused_pages(settings.database_url(settings.journal.url)):
+        places = (OPEN, *NOT_REACHED)
+    digest = hashlib.sha256(customer.encode()).hexdigest()
+    receipt = Receipt(now.isoformat(timespec="seconds"), digest, not only_count, tables, files, models, by_hand, places)
+    if only_count:
+        return receipt, None
+    path = settings.path(settings.monitoring.directory) / f"forgotten_{now:%Y%m%dT%H%M%S.%fZ}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_flushed(path, (json.dumps(asdict(receipt), indent=2) + "\n").encode())
+    return receipt, path
+
+
+def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict[str, int], dict[str, str]]:
+    """Count or remove the customer's rows in all tables; return their numbers, and the files to change by hand."""
+    rows: dict[str, int] = {}
+    by_hand = {text: "in an object store" for text in _declared(settings) if "://" in text}
+    for path in _tables(settings):
+        name = as_text(path.relative_to(settings.root) if path.is_relative_to(settings.root) else path)
+        if path.suffix.lower() == ".sql":
+            by_hand[name] = "a query: remove the rows in its database"
+            continue
+        try:
+            count = count_rows_of(path, settings.table, customer)
+            if count and path.suffix.lower() not in WRITTEN:
+                by_hand[name] = f"{count:,} rows in a workbook"
+            elif count and (path.parent / "manifest.json").exists():
+                by_hand[name] = f"{count:,} rows in a part of a scored folder: score it again without the customer"
+            elif count:
+                rows[name] = count if only_count else remove_rows_of(path, settings.table, customer)
+        except DataError as error:
+            by_hand[name] = reason_of(error)
+    return rows, by_hand
+
+
+def _tables(settings: Settings) -> Iterator[Path]:
+    """Yield the tables of `data`, and all CSV and Parquet files of the project but hidden ones and artifacts."""
+    artifacts = settings.path(settings.tracking.artifacts).resolve()
+    seen: set[Path] = set()
+    for place in (settings.root, *map(settings.path, _declared(settings))):
+        for path in _files_below(place.resolve(), artifacts):
+            is_declared = place != settings.root and path.suffix.lower() in (".xlsx", ".sql")
+            if path not in seen and (path.suffix.lower() in WRITTEN or is_declared):
+                seen.add(path)
+                yield path
+
+
+def _declared(settings: Settings) -> list[str]:
+    return [*settings.data.raw, *settings.data.production, *settings.data.batches.values()]
+
+
+def _files_below(place: Path, left_out: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+    for folder, folders, names in os.walk(place):
+        folders[:] = sorted(f for f in folders if f[0] != "." and Path(folder, f) != left_out)
+        yield from (Path(folder, name) for name in sorted(names) if name[0] != ".")
+
+
+def _in_trained_on(models: Path, customer: str, only_count: bool) -> int:
+    """Count or remove the hash of the id in the training customers of each model; return the number of models."""
+    number = 0
+    hash_ = customer_hashes([customer])[0]
+    for path in sorted(trained_on_path(models, "0" * 64).parent.glob("*.npz")):
+        known = load_trained_on(models, path.stem)
+        if known is None or hash_ not in known.customers:
+            continue
+        number += 1
+        if not only_count:
+            others = known.customers[known.customers != np.uint64(hash_)]
+            save_trained_on(models, path.stem, Identities(known.names, others, known.named, known.nameless))
+    return number

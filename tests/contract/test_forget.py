@@ -1,0 +1,60 @@
+"""One customer's rows are removed from the journal, on every database."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select
+
+from churnops.journal import Label, open_database
+from churnops.journal.forget import count_customer, forget_customer, rewrite_unused_pages
+from churnops.journal.labels import write_labels
+from churnops.journal.predictions import write_predictions
+from churnops.journal.seen import customer_hash, log_customers, sort_customers
+from churnops.journal.tables import customers, customers_log, labels, predictions
+from tests.support.journals import DAY, START, a_prediction
+
+ANN, BOB = "ann-4711", "bob-4712"
+
+
+def record(engine: Engine) -> None:
+    """Two predictions of each customer, a label of one, a label of the customer, and hashes sorted and not."""
+    for customer in (ANN, BOB):
+        rows = [a_prediction(customer_id=customer) for _ in range(2)]
+        write_predictions(engine, rows)
+        by_id = Label(True, customer_id=customer, outcome_at=START)
+        by_prediction = Label(False, prediction_id=rows[0].id, outcome_at=START + DAY)
+        with engine.begin() as connection:
+            write_labels(connection, [by_id, by_prediction], START + 2 * DAY)
+    sort_customers(engine)
+    with engine.begin() as connection:
+        log_customers(connection, [ANN, BOB])
+
+
+def test_every_row_of_the_customer_goes_and_no_other(engine: Engine) -> None:
+    record(engine)
+    counts = {"labels": 2, "predictions": 2, "customers": 1, "customers_log": 1}
+    assert count_customer(engine, ANN) == count_customer(engine, BOB) == counts
+    assert forget_customer(engine, ANN) == counts
+    assert count_customer(engine, ANN) == forget_customer(engine, ANN) == dict.fromkeys(counts, 0)
+    assert count_customer(engine, BOB) == counts
+    with engine.connect() as connection:
+        assert set(connection.execute(select(predictions.c.customer_id)).scalars()) == {BOB}
+        assert set(connection.execute(select(labels.c.id)).scalars()) == {3, 4}
+        hashes = [connection.execute(select(t.c.hash)).scalars().all() for t in (customers, customers_log)]
+    assert hashes == [[customer_hash(BOB)]] * 2
+
+
+@pytest.mark.parametrize("url", ["file"], indirect=True)
+def test_the_files_of_sqlite_lose_the_id_once_nobody_has_them_open(url: str, tmp_path: Path) -> None:
+    engine = open_database(url)
+    record(engine)
+    forget_customer(engine, ANN)
+    assert not rewrite_unused_pages(url)
+    engine.dispose()
+    assert rewrite_unused_pages(url)
+    contents = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert ANN.encode() not in contents
+    assert BOB.encode() in contents
+    engine = open_database(url)
+    assert count_customer(engine, BOB)["predictions"] == 2
+    engine.dispose()
