@@ -51,7 +51,7 @@ lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after
 	bash scripts/lock.sh
 
 clean:  ## delete the environment and all output of runs, but no data
-	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring
+	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring models-copy models-copy.keys tables-copy
 
 # pip checks wheels against the hashes in the lock. The package itself is installed in place, without downloads.
 .venv/ready: requirements.txt pyproject.toml

@@ -44,10 +44,11 @@ class Stored:
 
 @dataclass(frozen=True)
 class Listed:
-    """An object in a listing: its name below the store's address, and its size in bytes."""
+    """An object: its name below the store's address, its size in bytes, and the etag of its content."""
 
     name: str
     bytes: int
+    etag: str
 
 
 class ObjectStore:
@@ -124,42 +125,67 @@ class ObjectStore:
         with self._answering(name):
             return Stored(data, _etag(self._obstore.put(self._store, name, data, mode=mode)))
 
-    def upload(self, name: str, file: Path) -> None:
-        """Write a file as an object, in parts; an existing object is replaced when the last part has arrived."""
+    def upload(self, name: str, file: Path, *, new: bool = False) -> None:
+        """Write a file as an object, in parts; an existing object is replaced when the last part has arrived.
+
+        Parameters
+        ----------
+        new
+            Whether the object must not exist. The store checks this for a file of one part; for a larger one the object
+            is looked up before the transfer.
+
+        Raises
+        ------
+        ConditionError
+            If the object exists although it must not.
+        """
+        if new and file.stat().st_size <= PART_BYTES:
+            self.create(name, file.read_bytes())
+            return
+        if new and self.find(name):
+            raise ConditionError(f"{self.address}/{name} exists already")
         with self._answering(name):
             self._obstore.put(self._store, name, file, chunk_size=PART_BYTES, max_concurrency=2)
 
-    def download(self, name: str, target: IO[bytes], *, max_bytes: int | None = None) -> int | None:
-        """Append an object to a file, in parts that all belong to one content; return its size, None if it is missing.
+    def find(self, name: str) -> Listed | None:
+        """Return size and etag of an object; None if it is missing."""
+        with self._answering(name):
+            try:
+                meta = self._obstore.head(self._store, name)
+            except FileNotFoundError:
+                return None
+            return Listed(name, int(meta["size"]), _etag(meta))
+
+    def download(self, name: str, target: IO[bytes], *, max_bytes: int | None = None) -> Listed | None:
+        """Append an object to a file, in parts that all belong to one content; return it, None if it is missing.
 
         Raises
         ------
         StoreError
             If the object changes meanwhile, is larger than `max_bytes`, or the store does not answer.
         """
+        listed = self.find(name)
+        if listed is None:
+            return None
         with self._answering(name):
-            try:
-                meta = self._obstore.head(self._store, name)
-            except FileNotFoundError:
-                return None
-            size = int(meta["size"])
+            size = listed.bytes
             if max_bytes is not None and size > max_bytes:
                 raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
             for start in range(0, size, PART_BYTES):
                 end = min(start + PART_BYTES, size)
-                options: GetOptions = {"range": (start, end), "if_match": _etag(meta)}
+                options: GetOptions = {"range": (start, end), "if_match": listed.etag}
                 part = self._obstore.get(self._store, name, options=options).bytes()
                 if len(part) != end - start:
                     raise StoreError(f"{self.address}/{name} ended early: {start + len(part)} of {size} bytes")
                 target.write(part)
-        return size
+        return listed
 
     def entries(self, prefix: str = "") -> Iterator[Listed]:
         """Yield the objects whose names begin with the folder `prefix`, in no particular order."""
         with self._answering(prefix):
             for chunk in self._obstore.list(self._store, prefix):
                 for meta in chunk:
-                    yield Listed(str(meta["path"]), int(meta["size"]))
+                    yield Listed(str(meta["path"]), int(meta["size"]), _etag(meta))
 
     def delete(self, names: list[str]) -> None:
         """Delete objects; missing ones are ignored."""

@@ -33,9 +33,11 @@ def test_an_object_of_several_parts_arrives_whole(store: ObjectStore, tmp_path: 
     (tmp_path / "file").write_bytes(data)
     store.upload("folder/large", tmp_path / "file")
     target = io.BytesIO()
-    assert store.download("folder/large", target) == len(data)
+    assert store.download("folder/large", target) == store.find("folder/large")
     assert target.getvalue() == data
     assert [(entry.name, entry.bytes) for entry in store.entries("folder")] == [("folder/large", len(data))]
+    with pytest.raises(ConditionError, match="exists already"):
+        store.upload("folder/large", tmp_path / "file", new=True)
     with pytest.raises(StoreError, match="is larger than 10 bytes"):
         store.download("folder/large", io.BytesIO(), max_bytes=10)
     store.delete(["folder/large", "folder/missing"])

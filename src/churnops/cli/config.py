@@ -56,8 +56,10 @@ def config_check(ctx: click.Context, as_json: bool) -> None:
 
 def _check_tables(settings: "Settings") -> dict[str, int]:
     """Check the tables of `data.raw` and `data.production` that exist; return the number of rows of each."""
+    from churnops.data.stored import fetch_tables
     from churnops.data.validate import validate_data
 
+    fetch_tables(settings)
     raw, later = (list(map(settings.path, paths)) for paths in (settings.data.raw, settings.data.production))
     if not all(path.exists() for path in raw):
         return {}

@@ -8,7 +8,17 @@ import click
 
 from churnops.cli.completion import completing, deployed_before, registered
 from churnops.cli.init import describe, table_options
-from churnops.cli.root import accept_leak_option, json_option, main, missing_option, settings_of, show, show_done, warn
+from churnops.cli.root import (
+    accept_leak_option,
+    json_option,
+    local_table,
+    main,
+    missing_option,
+    settings_of,
+    show,
+    show_done,
+    warn,
+)
 
 
 @main.command()
@@ -248,8 +258,8 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 
 
 @main.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=str))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=str))
 @click.option("--explain", is_flag=True, help="Add the reasons of each score.")
 @click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
 @click.option(
@@ -262,8 +272,8 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
 @click.pass_context
 def predict(
     ctx: click.Context,
-    source: Path,
-    target: Path,
+    source: str,
+    target: str,
     explain: bool,
     force: bool,
     accept_unknown: bool,
@@ -281,10 +291,13 @@ def predict(
     partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
     parts are scored in this process, or on the Dask cluster of the setting cluster.address.
 
+    IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
+
     A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
     5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
     counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
     """
+    from churnops.data.stored import result
     from churnops.progress import rows_progress
     from churnops.project import Project
     from churnops.scoring.file import FileScorer
@@ -293,12 +306,16 @@ def predict(
     settings = settings_of(ctx)
     project = Project(settings)
     project.place.refresh()
-    with rows_progress(source.name, hidden=as_json) as (on_rows, on_message):
+    table = local_table(settings, source)
+    with (
+        rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
+        result(settings, target, [source], overwrite=force) as (written, overwrite),
+    ):
         scorer = FileScorer(
             project.models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
         )
-        by_parts = FolderScorer(scorer, settings.cluster.address) if source.is_dir() else scorer
-        done = by_parts.score(source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
+        by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
+        done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
         for sentence in done.unknown + done.empty:
             on_message(sentence)
     document = {

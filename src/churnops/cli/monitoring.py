@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import click
 
 from churnops.cli.completion import batch_sources, completing, numeric_columns
-from churnops.cli.root import json_option, main, missing_option, report_error, settings_of, show_done, warn
+from churnops.cli.root import json_option, local_table, main, missing_option, report_error, settings_of, show_done, warn
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class _Subject:
 
     window: timedelta | None
     until: datetime | None
-    batch: Path | None
+    batch: str | None
     act: bool | None
     name: str | None
     simulate: bool
@@ -78,13 +78,13 @@ class _Subject:
         """Return the source of the cycle's customers."""
         from churnops.pipelines import sources
 
-        if self.batch is not None and self.batch.is_dir():
+        batch = local_table(settings, self.batch) if self.batch is not None else None
+        if batch is not None and batch.is_dir():
             if self.act:
                 raise click.UsageError("--act needs a file: a cycle on a folder only reports")
-            return sources.folder(self.batch, self.accept_missing)
-        if self.batch is not None:
-            acts_as = _acts_as(self.batch, settings, self.act, self.name)
-            return sources.file(self.batch, acts_as, self.accept_missing)
+            return sources.folder(batch, self.accept_missing)
+        if batch is not None:
+            return sources.file(batch, _acts_as(batch, settings, self.act, self.name), self.accept_missing)
         return sources.simulation(self.seed) if self.simulate else sources.window(self.window, self.end)
 
 
@@ -104,7 +104,7 @@ class _Subject:
 )
 @click.option(
     "--batch",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=str),
     metavar="FILE",
     help="Check a CSV, Parquet or Excel file, or a folder of CSV or Parquet files, not the journal. The cycle only "
     "reports, unless --act applies.",

@@ -1,17 +1,15 @@
 """Command that retrains the model: retrain."""
 
-from pathlib import Path
-
 import click
 
 from churnops.cli.models import reason_text
-from churnops.cli.root import json_option, main, settings_of, show_done
+from churnops.cli.root import json_option, local_table, main, settings_of, show_done
 
 
 @main.command()
 @click.option(
     "--batch",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=str),
     metavar="FILE",
     help="CSV, Parquet or Excel file with more customers and their outcomes, used in addition to the journal.",
 )
@@ -29,7 +27,7 @@ from churnops.cli.root import json_option, main, settings_of, show_done
 )
 @json_option
 @click.pass_context
-def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str | None, as_json: bool) -> None:
+def retrain(ctx: click.Context, batch: str | None, reason: str, experiment: str | None, as_json: bool) -> None:
     """Train a challenger, and deploy it if the gate proves it better.
 
     The training rows are the raw tables and the production customers with known outcomes. The newest production
@@ -56,7 +54,7 @@ def retrain(ctx: click.Context, batch: Path | None, reason: str, experiment: str
 
     settings = settings_of(ctx)
     candidates = len(settings.retraining.families) * len(SCHEMES)
-    task = RetrainingTask("by hand", (reason,), batch)
+    task = RetrainingTask("by hand", (reason,), local_table(settings, batch) if batch else None)
     with steps_progress(STEPS, candidates, hidden=as_json) as (progress, on_family):
         summary, path = trigger_retraining(
             settings, task, experiment=experiment, progress=progress, on_family=on_family

@@ -184,6 +184,17 @@ def settings_of(ctx: click.Context) -> "Settings":
     return settings
 
 
+def local_table(settings: "Settings", given: str) -> Path:
+    """Return the path of a table that a user named; if it is in an object store, copy it first."""
+    from churnops.address import is_object_address
+
+    if not is_object_address(given):
+        return Path(given)
+    from churnops.data.stored import fetch
+
+    return fetch(settings, given)
+
+
 missing_option = click.option(
     "--accept-missing",
     multiple=True,

@@ -22,6 +22,7 @@ from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes, table_paths
 from churnops.data.row_times import times_of
 from churnops.data.skipped import Skipped
+from churnops.data.stored import fetch_tables
 from churnops.data.time_split import Moments, TimeSplit, split_in_time
 from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
@@ -158,6 +159,7 @@ def run_all(
         starts), or a step refuses its input. Steps 1 to 6 do not change the deployed model.
     """
     options = _ReleaseOptions(deploy, leaks_named(settings.table, accept_leak))
+    fetch_tables(settings)
     for sources in (settings.data.raw, settings.data.production):
         table_paths(_paths(settings, sources))
     tracker = Tracker(settings)

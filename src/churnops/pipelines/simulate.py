@@ -11,6 +11,7 @@ import polars as pl
 from churnops.data.preprocess import Imputer
 from churnops.data.read import decode, encode, marked, outcomes, read_table, table_paths
 from churnops.data.simulate import Drift, Simulated, simulate
+from churnops.data.stored import fetch
 from churnops.data.targets import check_free, check_target
 from churnops.data.validate import check_customers
 from churnops.files import fsync_folder, write_flushed
@@ -63,7 +64,7 @@ def simulate_file(
 
 def source_tables(settings: Settings) -> list[Path]:
     """Return the tables to draw from by default: `data.production`, or `data.raw` if there is none."""
-    return [settings.path(source) for source in settings.data.production or settings.data.raw]
+    return [fetch(settings, source) for source in settings.data.production or settings.data.raw]
 
 
 def simulate_table(

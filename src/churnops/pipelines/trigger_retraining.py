@@ -18,6 +18,7 @@ from churnops.alerting.notices import Alarm
 from churnops.data.identity import Identities
 from churnops.data.query import QUERY
 from churnops.data.read import encode, outcomes, read_table
+from churnops.data.stored import fetch_tables
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import DataError, JournalError, RegistryError, first_line, reason_of
 from churnops.files import low_priority
@@ -190,6 +191,7 @@ class _Job:
     ) -> RetrainingSummary:
         """Ask the policy, retrain, and release the challenger."""
         batch = self.task.batch
+        fetch_tables(self.settings)
         tables = [*map(self.settings.path, self.settings.data.raw), *([batch] if batch else [])]
         refuse_simulated(tables, self.project.simulated, self.settings)
         champion, known = self._champion()

@@ -267,10 +267,10 @@ class StorePlace(Place):
     def _download(self, name: str, path: Path) -> bool:
         """Copy an object to a new file, unless the store lacks it; return whether it has it."""
         with path.open("wb") as file:
-            size = self.store.download(name, file, max_bytes=MAX_FILE_BYTES)
-        if size is None:
+            copied = self.store.download(name, file, max_bytes=MAX_FILE_BYTES)
+        if copied is None:
             path.unlink()
-        return size is not None
+        return copied is not None
 
 
 def _holds(folder: Path, content_sha256: str) -> bool:

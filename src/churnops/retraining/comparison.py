@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from churnops.data.identity import Identities
 from churnops.data.read import encode, outcomes
+from churnops.data.stored import fetch_tables
 from churnops.data.validate import validate_data
 from churnops.errors import DataError
 from churnops.journal.simulated import refuse_simulated
@@ -83,6 +84,7 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
     if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
+        fetch_tables(settings)
         raw, paths = (list(map(settings.path, given)) for given in (settings.data.raw, settings.data.production))
         refuse_simulated(paths, project.simulated, settings)
         later = validate_data(

@@ -62,6 +62,8 @@ Family = Literal["logistic_regression", "decision_tree", "random_forest", "xgboo
 Direction = Literal["increasing", "decreasing"]
 GateMetric = Literal["roc_auc", "average_precision", "log_loss"]
 FAMILIES: tuple[Family, ...] = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
+STORE_COPIES = "tables-copy"
+"""Folder of the copies of tables that are in object stores."""
 LIVE = "live"
 """Name of the source of the API's customers. Other sources are files."""
 RESERVED_SOURCES = (LIVE, "file", "simulation")
@@ -105,12 +107,13 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """Tables of customers: files or folders of CSV, Parquet and Excel, and queries on PostgreSQL (.sql).
 
-    `batches` maps a source's name to its files of scored customers. Monitoring such a file may alert and retrain.
+    Files and folders may be in an object store. `batches` maps a source's name to its files of scored customers.
+    Monitoring such a file may alert and retrain.
     """
 
-    raw: Annotated[tuple[FilePath, ...], Items(1, 1000)] = ("data/raw",)
-    production: Annotated[tuple[FilePath, ...], Items(0, 1000)] = ("data/production",)
-    batches: Annotated[Mapping[SourceName, FilePath], Entries(0, 100)] = Field(default={})
+    raw: Annotated[tuple[PathOrAddress, ...], Items(1, 1000)] = ("data/raw",)
+    production: Annotated[tuple[PathOrAddress, ...], Items(0, 1000)] = ("data/production",)
+    batches: Annotated[Mapping[SourceName, PathOrAddress], Entries(0, 100)] = Field(default={})
     max_broken_rows: Annotated[float, share(0.0, 0.5)] = 0.0
 
     @model_validator(mode="after")
@@ -409,7 +412,9 @@ class Settings(_Section):
         return self.path(self.registry.copy_directory if in_store else self.registry.directory)
 
     def path(self, relative: str) -> Path:
-        """Resolve a path of the settings against `root`."""
+        """Resolve a path of the settings against `root`; an address in an object store leads to its copy."""
+        if is_object_address(relative):
+            return self._root / STORE_COPIES / relative.replace("://", "/").rstrip("/")
         return self._root / relative
 
     def database_url(self, url: str) -> str:

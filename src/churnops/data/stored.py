@@ -1,0 +1,145 @@
+"""Tables in object stores: copied to this machine before they are read, and results copied back when they are whole.
+
+A copy is kept in the folder `tables-copy` of the project, and used again as long as the object's etag is the same.
+"""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from churnops.address import is_object_address
+from churnops.data.read import ENDINGS
+from churnops.errors import DataError
+from churnops.files import file_lock
+from churnops.objects import ConditionError, Listed, ObjectStore
+from churnops.settings import Settings
+from churnops.settings.sections import STORE_COPIES
+
+RESULTS = "results"
+LAST = ("manifest.json", "_SUCCESS")
+"""Files of a result in parts that are written last, in this order: a reader who finds them finds every part."""
+
+
+def fetch(settings: Settings, source: str) -> Path:
+    """Return the path of a table or a folder of tables; copy it first if it is in an object store and has changed.
+
+    Raises
+    ------
+    DataError
+        If the store has no such table.
+    StoreError
+        If the store does not answer.
+    """
+    path = settings.path(source)
+    if not is_object_address(source):
+        return path
+    with file_lock(settings.root / STORE_COPIES / ".lock"):
+        if path.suffix.lower() in ENDINGS:
+            store, name = _object(source)
+            listed = store.find(name)
+            if listed is None:
+                raise DataError(f"{source} does not exist: put the table there, or correct the address")
+            _copy(store, listed, path)
+        else:
+            _copy_folder(ObjectStore(source), path)
+    return path
+
+
+def fetch_tables(settings: Settings) -> None:
+    """Copy the tables of `data.raw` and `data.production` that are in object stores; see `fetch`."""
+    for source in (*settings.data.raw, *settings.data.production):
+        fetch(settings, source)
+
+
+@contextmanager
+def result(settings: Settings, target: str, sources: Sequence[str], *, overwrite: bool) -> Iterator[tuple[Path, bool]]:
+    """Yield the path to which a result is written, and whether an existing one is replaced; copy it to its store.
+
+    Raises
+    ------
+    DataError
+        If the target exists and must not be replaced.
+    StoreError
+        If the store does not answer. A whole result stays, and the message names it.
+    """
+    if not is_object_address(target):
+        yield Path(target), overwrite
+        return
+    path = settings.root / STORE_COPIES / RESULTS / settings.path(target).relative_to(settings.root / STORE_COPIES)
+    _check_free(target, sources, overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    yield path, True
+    try:
+        _publish(path, target, overwrite)
+    except ConditionError:
+        raise DataError(f"{target} exists already: name another one, or give --force to replace it") from None
+    except Exception as error:
+        error.add_note(f"the result is complete in {path}")
+        raise
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _object(address: str) -> tuple[ObjectStore, str]:
+    parent, _, name = address.rpartition("/")
+    return ObjectStore(parent), name
+
+
+def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
+    """Copy an object, unless the file is a copy of the same content."""
+    known = path.with_name(f".{path.name}.etag")
+    if path.is_file() and known.is_file() and known.read_text() == listed.etag and path.stat().st_size == listed.bytes:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            copied = store.download(listed.name, file)
+        if copied is None:
+            raise DataError(f"{store.address}/{listed.name} was removed while it was read")
+        known.unlink(missing_ok=True)
+        unfinished.replace(path)
+        known.write_text(copied.etag)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _copy_folder(store: ObjectStore, path: Path) -> None:
+    """Copy all tables below an address, and remove the copies of tables that are gone."""
+    tables = {path / listed.name: listed for listed in store.entries() if _is_table(listed.name)}
+    if not tables:
+        raise DataError(f"{store.address} holds no .csv, .parquet or .xlsx object")
+    for target, listed in tables.items():
+        _copy(store, listed, target)
+    for old in path.rglob("*"):
+        if old.is_file() and _is_table(old.name) and old not in tables:
+            old.unlink()
+
+
+def _is_table(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return PurePosixPath(name).suffix.lower() in ENDINGS and not any(part.startswith(".") for part in parts)
+
+
+def _check_free(target: str, sources: Sequence[str], overwrite: bool) -> None:
+    store, name = _object(target)
+    exists = store.find(name) is not None or next(ObjectStore(target).entries(), None) is not None
+    if exists and (not overwrite or target.rstrip("/") in {source.rstrip("/") for source in sources}):
+        raise DataError(
+            f"{target} exists already: name another one, or give --force to replace it (the input is never replaced)"
+        )
+
+
+def _publish(path: Path, target: str, overwrite: bool) -> None:
+    """Copy a result to its store: a file as one object; a folder by parts, and the files that complete it last."""
+    if path.is_file():
+        store, name = _object(target)
+        store.upload(name, path, new=not overwrite)
+        return
+    store = ObjectStore(target)
+    old = [listed.name for listed in store.entries()]
+    store.delete([name for name in reversed(LAST) if name in old])
+    names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+    for name in sorted(names, key=lambda name: (LAST.index(name) if name in LAST else -1, name)):
+        store.upload(name, path / name)
+    store.delete([name for name in old if name not in names])
