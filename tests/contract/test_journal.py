@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import DBAPIError
 
 from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal import Journal, Label, LabelCounts, PredictionRow
 from churnops.journal.labels import write_labels
-from churnops.journal.predictions import write_predictions
+from churnops.journal.predictions import insert_predictions, write_predictions
 from churnops.journal.tables import labels as label_table
 from tests.support.journals import DAY, HORIZON, START, a_prediction
 
@@ -65,6 +66,32 @@ def test_repeating_an_id_changes_nothing(engine: Engine, journal: Journal):
     found = journal.prediction(row.id)
     assert found is not None
     assert found.row == row
+
+
+def test_many_rows_at_once_skip_known_ids(engine: Engine, journal: Journal):
+    """PostgreSQL gets them by COPY."""
+    known, rows = written(engine, a_prediction()), [a_prediction() for _ in range(1_200)]
+    with engine.begin() as connection:
+        insert_predictions(connection, [known._replace(churn_probability=0.9), *rows])
+        insert_predictions(connection, rows)
+    assert len(churned(journal, START)) == 1_201
+    assert [found.row for row in (known, rows[-1]) if (found := journal.prediction(row.id))] == [known, rows[-1]]
+
+
+def test_a_refused_value_among_many_rows_is_an_error_of_the_journal(engine: Engine):
+    rows = [*(a_prediction() for _ in range(1_200)), a_prediction()._replace(churn_probability="many")]  # type: ignore[arg-type]
+    if engine.dialect.name == "sqlite":
+        pytest.skip("SQLite keeps any value")
+    with pytest.raises(DBAPIError):
+        write_predictions(engine, rows)
+
+
+def test_a_prediction_is_found_if_its_id_has_another_time(engine: Engine, journal: Journal):
+    """Clocks are corrected, and ids of older versions may have any form."""
+    rows = [a_prediction(), a_prediction(id="older-id"), a_prediction(at=datetime.now(UTC))]
+    written(engine, *rows)
+    assert [found.row for row in rows if (found := journal.prediction(row.id))] == rows
+    assert journal.record_labels([Label(True, prediction_id=row.id) for row in rows]).recorded == 3
 
 
 def test_labels_are_recorded_once(engine: Engine, journal: Journal):

@@ -13,7 +13,7 @@ from churnops.journal.database import answering, exclusive
 from churnops.journal.decoding import PACKED, PackedInputs
 from churnops.journal.labels import Label, LabelCounts, refuse_unknown, write_labels
 from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
-from churnops.journal.predictions import PredictionRow
+from churnops.journal.predictions import ALL_TIMES, PredictionRow, times_of
 from churnops.journal.seen import unmatched
 from churnops.journal.stored_layouts import answered_by, read_layouts
 from churnops.journal.tables import labels, microseconds, moment, predictions
@@ -64,8 +64,11 @@ class Journal:
         known = self._known(datetime.now(UTC))
         query = _by_id(self._engine.dialect.name)
         with answering(), self._engine.connect() as connection:
-            row = connection.execute(query, {"id": prediction_id, **known._asdict()}).first()
-            if row is None:
+            for low, high in dict.fromkeys((times_of([prediction_id]), ALL_TIMES)):
+                values = {"id": prediction_id, "low": low, "high": high, **known._asdict()}
+                if (row := connection.execute(query, values).first()) is not None:
+                    break
+            else:
                 return None
             columns = [(value,) for value in row]
             outcomes = resolve(connection, columns[:JOINED], known)
@@ -204,4 +207,6 @@ _PACKED = ("layout", "inputs", "rest")
 @cache
 def _by_id(dialect: str) -> Select[Any]:
     source, first = joined(dialect)
-    return select(*first, *_COLUMNS).select_from(source).where(predictions.c.id == bindparam("id"))
+    query = select(*first, *_COLUMNS).select_from(source).where(predictions.c.id == bindparam("id"))
+    # The times let PostgreSQL read few partitions.
+    return query.where(predictions.c.at.between(bindparam("low"), bindparam("high")))

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 from churnops.errors import UnknownPrediction
 from churnops.journal.clock import TOLERANCE
 from churnops.journal.database import insert_rows
+from churnops.journal.predictions import ALL_TIMES, times_of
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions
 
@@ -148,7 +149,11 @@ def refuse_unknown(connection: Connection, labels: Sequence[Label]) -> None:
     """
     known: set[str] = set()
     for chunk in _chunks({label.prediction_id for label in labels if label.prediction_id is not None}):
-        known.update(connection.execute(select(predictions.c.id).where(predictions.c.id.in_(chunk))).scalars())
+        for low, high in dict.fromkeys((times_of(chunk), ALL_TIMES)):  # few partitions of PostgreSQL first, then all
+            if unknown := [id_ for id_ in chunk if id_ not in known]:
+                ids, at = predictions.c.id, predictions.c.at
+                query = select(ids).where(ids.in_(unknown), at.between(low, high))
+                known.update(connection.execute(query).scalars())
     for index, label in enumerate(labels):
         if label.prediction_id is not None and label.prediction_id not in known:
             raise UnknownPrediction(index, label.prediction_id)

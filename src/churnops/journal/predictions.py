@@ -1,9 +1,10 @@
 """Predictions in the journal: one row for each answer, with the customer's record and the model."""
 
 import os
+import re
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from churnops.journal.stored_layouts import keep_layouts
 from churnops.journal.tables import VERSION_TABLE, microseconds, predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
+ALL_TIMES = (-(2**63), 2**63 - 1)
+"""All times that the table can keep, in microseconds since 1970."""
+_DAY = 86_400_000_000
+_VERSION_7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _PROBE = Layout("", "", None, None, ())
 _PROBE_BYTES = 16_384  # more than a page, so the test row needs free space, as a prediction does
 
@@ -63,6 +68,22 @@ def new_prediction_id() -> str:
     high = milliseconds << 16 | 0x7000 | rest * 4096 // 1_000_000
     text = f"{high << 64 | 1 << 63 | _random_bits() >> 2:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def times_of(ids: Collection[str]) -> tuple[int, int]:
+    """Return the times between which predictions with these ids were most likely made, in microseconds since 1970.
+
+    An id tells the time of its making. A day is added on both sides, because clocks are corrected. All times, if an id
+    is no UUID of version 7.
+
+    >>> low, high = times_of(["018f2f3c-5b00-7000-8000-000000000000"])
+    >>> (high - low) // 86_400_000_000
+    2
+    """
+    if not ids or not all(_VERSION_7.fullmatch(id_) for id_ in ids):
+        return ALL_TIMES
+    made = [int(id_[:8] + id_[9:13], 16) * 1000 for id_ in (min(ids), max(ids))]
+    return made[0] - _DAY, made[1] + _DAY
 
 
 # Fetched many at once: a system call for each id would more than double the time of `new_prediction_id`, and release
