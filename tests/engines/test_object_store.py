@@ -1,4 +1,4 @@
-"""Objects in S3: conditional writes, large objects, faults of the store, and messages without secrets."""
+"""Objects in S3 and Azure: conditional writes, large objects, faults of the store, and messages without secrets."""
 
 import io
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.support.object_stores import Fault, StoreServer, faulty_proxy, s3_var
 
 
 @pytest.fixture
-def store(s3: StoreServer) -> ObjectStore:
-    return ObjectStore(s3.address)
+def store(any_store: StoreServer) -> ObjectStore:
+    return ObjectStore(any_store.address)
 
 
 def test_the_second_create_and_an_outdated_replacement_are_refused(store: ObjectStore):
@@ -45,20 +45,21 @@ def test_an_object_of_several_parts_arrives_whole(store: ObjectStore, tmp_path: 
 
 
 def test_a_missing_bucket_is_an_error_and_not_an_empty_store(store: ObjectStore):
-    missing = ObjectStore("s3://no-such-bucket/models")
+    missing = ObjectStore(f"{store.address.partition('://')[0]}://no-such-bucket/models")
     for call in (
         lambda: missing.read("x", max_bytes=1),
         lambda: missing.create("x", b""),
         lambda: [*missing.entries()],
     ):
-        with pytest.raises(StoreError, match=r"^s3://no-such-bucket/models.*: the store answers 404 .*NoSuchBucket"):
+        with pytest.raises(StoreError, match=r"//no-such-bucket/models.*: the store answers 404"):
             call()
 
 
 @pytest.mark.parametrize(("fault", "reason"), [("503", "the store answers 503"), ("hang", "the store does not answer")])
 def test_a_store_that_fails_is_one_line_in_bounded_time(
-    s3: StoreServer, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, fault: Fault, reason: str
+    s3: StoreServer, monkeypatch: pytest.MonkeyPatch, fault: Fault, reason: str
 ):
+    store = ObjectStore(s3.address)
     monkeypatch.setattr(objects, "REQUEST_SECONDS", 0.5)
     monkeypatch.setattr(objects, "RETRY_SECONDS", 1)
     written = store.create("production.json", b"one")

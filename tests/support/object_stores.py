@@ -2,6 +2,7 @@
 
 import http.client
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -12,9 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal, Self
 
 from churnops.objects import ObjectStore
+from tests.support.parts import find_part
 from tests.support.processes import free_port, wait_for
 
 BUCKET = "churnops-test"
+AZURITE_ACCOUNT = "devstoreaccount1"
+AZURITE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""The published account and key of every azurite."""
 Fault = Literal["", "503", "hang", "damage"]
 
 
@@ -51,6 +56,36 @@ def s3_server() -> Iterator[StoreServer]:
             yield StoreServer(port, f"s3://{BUCKET}", s3_variables(port))
         finally:
             process.kill()
+
+
+@contextmanager
+def azure_server() -> Iterator[StoreServer]:
+    """Start azurite, which stands in for Azure Blob Storage, with one container, and stop it at the end."""
+    from azure.storage.blob import BlobServiceClient
+
+    azurite, port = find_part("azurite"), free_port()
+    assert azurite is not None, "the test is marked needs('azurite')"
+    command = [azurite, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence", "--silent"]
+    command += ["--disableTelemetry", "--skipApiVersionCheck"]
+    endpoint = f"http://127.0.0.1:{port}/{AZURITE_ACCOUNT}"
+    variables = {
+        "AZURE_STORAGE_ENDPOINT": endpoint,
+        "AZURE_STORAGE_ACCOUNT_NAME": AZURITE_ACCOUNT,
+        "AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY,
+    }
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for("azurite listens", lambda: _listens(port))
+            with BlobServiceClient(endpoint, credential=AZURITE_KEY) as client:
+                client.create_container(BUCKET)
+            yield StoreServer(port, f"az://{BUCKET}", variables)
+        finally:
+            process.kill()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as trial:
+        return trial.connect_ex(("127.0.0.1", port)) == 0
 
 
 def s3_variables(port: int) -> dict[str, str]:

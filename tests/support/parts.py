@@ -13,8 +13,12 @@ PARTS = {
     "pgbouncer": ("pgbouncer", "apt-get install pgbouncer"),
     "java": ("java", "apt-get install default-jre-headless"),
     "npm": ("npm", "apt-get install npm"),
+    "azurite": ("azurite-blob", "bash scripts/test_parts.sh (needs npm)"),
 }
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "churnops-tests"
+NPM_FOLDERS = ":".join(str(folder) for folder in sorted(CACHE.glob("*/node_modules/.bin")))
+FOLDERS = f"/usr/sbin:{POSTGRES_FOLDERS}:{NPM_FOLDERS}"
 
 
 def missing(part: str) -> str:
@@ -22,4 +26,4 @@ def missing(part: str) -> str:
 
 
 def find_part(part: str) -> str | None:
-    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:{POSTGRES_FOLDERS}")
+    return shutil.which(PARTS[part][0], path=f"{os.environ.get('PATH', '')}:{FOLDERS}")

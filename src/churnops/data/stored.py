@@ -88,7 +88,8 @@ def _object(address: str) -> tuple[ObjectStore, str]:
 def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
     """Copy an object, unless the file is a copy of the same content."""
     known = path.with_name(f".{path.name}.etag")
-    if path.is_file() and known.is_file() and known.read_text() == listed.etag and path.stat().st_size == listed.bytes:
+    same = known.is_file() and known.read_text() == _plain(listed.etag)
+    if same and path.is_file() and path.stat().st_size == listed.bytes:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.unfinished")
@@ -99,9 +100,14 @@ def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
             raise DataError(f"{store.address}/{listed.name} was removed while it was read")
         known.unlink(missing_ok=True)
         unfinished.replace(path)
-        known.write_text(copied.etag)
+        known.write_text(_plain(copied.etag))
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _plain(etag: str) -> str:
+    """Return an etag without the quotes that Azure's listings leave out."""
+    return etag.strip('"')
 
 
 def _copy_folder(store: ObjectStore, path: Path) -> None:

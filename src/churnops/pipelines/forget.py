@@ -17,6 +17,7 @@ from churnops.files import as_text, write_flushed
 from churnops.project import Project
 from churnops.registry.trained_on import load_trained_on, save_trained_on, trained_on_path
 from churnops.settings import Settings
+from churnops.settings.sections import STORE_COPIES
 
 NOT_REACHED: tuple[str, ...] = (
     "backups and copies of the journal and of files, here and elsewhere",
@@ -101,6 +102,8 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
             count = count_rows_of(path, settings.table, customer)
             if count and path.suffix.lower() not in WRITTEN:
                 by_hand[name] = f"{count:,} rows in a workbook"
+            elif count and path.is_relative_to(settings.root.resolve() / STORE_COPIES):
+                by_hand[name] = f"{count:,} rows in a copy: change the object in its store, then delete the copy"
             elif count and (path.parent / "manifest.json").exists():
                 by_hand[name] = f"{count:,} rows in a part of a scored folder: score it again without the customer"
             elif count:
