@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
-from churnops.screens.layout import line, plain, table_of, time_text
+from churnops.screens.layout import line, plain, time_text
 
 if TYPE_CHECKING:
     from churnops.registry.replicas import Replica
@@ -19,27 +20,22 @@ def show_deployment(
 ) -> None:
     """Print the deployed model, and each replica with its state and the model that it answers with."""
     console = console or Console()
-    line(
-        console,
-        "Deployed",
-        f": {current or 'none, type `churnops run`'}{f', since {since:%Y-%m-%d %H:%M:%S} UTC' if since else ''}",
-    )
+    begin = f", since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+    line(console, "Deployed", f": {current or 'none, type `churnops run`'}{begin}")
     if not replicas:
         console.print("No replica of the service has reported to this journal.")
-        return
-    table = table_of(left=("replica", "state", "answers with", "loaded (UTC)"), right=("workers", "last report"))
     for replica in replicas:
-        process = replica.process
-        table.add_row(
-            plain(replica.name),
-            plain(replica.state),
-            plain(process.model_version or "no model"),
-            time_text(process.loaded_at),
-            str(replica.workers),
-            f"{replica.silent.total_seconds():.0f} s ago",
-            style=_STYLES[replica.state],
-        )
-    console.print(table)
-    for replica in replicas:
-        if replica.process.refused:
-            line(console, replica.name, f": {replica.process.refused}", "red")
+        console.print(_in_words(replica), soft_wrap=True)
+
+
+def _in_words(replica: "Replica") -> Text:
+    process = replica.process
+    model = f"{process.model_version or 'no model'} since {time_text(process.loaded_at)}".removesuffix(" since ")
+    workers = "1 worker" if replica.workers == 1 else f"{replica.workers} workers"
+    report = f"{workers}, last report {replica.silent.total_seconds():.0f} s ago"
+    reason = f": {process.refused}" if process.refused else ""
+    return Text.assemble(
+        "  ",
+        (f"{replica.state:<8}", _STYLES[replica.state]),
+        plain(f"  {replica.name}  {model}  ({report}){reason}"),
+    )
