@@ -17,8 +17,8 @@ from churnops.errors import JournalError
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal import copy as copying
 from churnops.journal.copy import copy_journal
-from churnops.journal.tables import api_keys, customers_log, decisions, metadata, predictions
-from tests.support.journals import LASTING, POSTGRESQL, intent
+from churnops.journal.tables import api_keys, customers_log, decisions, metadata, microseconds, predictions
+from tests.support.journals import LASTING, POSTGRESQL, START, intent
 from tests.support.parts import find_part
 from tests.support.projects import write_project
 
@@ -148,6 +148,18 @@ def test_a_journal_with_other_rows_is_refused(source: tuple[str, Engine], url: s
         copy_journal(source[0], url)
     assert contents(url) == before
     engine.dispose()
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+def test_predictions_go_to_the_partitions_of_their_months(source: tuple[str, Engine], url: str) -> None:
+    with source[1].begin() as connection:
+        connection.execute(insert(predictions).values(a_row(predictions, 9) | {"at": microseconds(START)}))
+    copy_journal(source[0], url)
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        counts = [
+            connection.execute(f"SELECT count(*) FROM predictions_{name}").fetchone() for name in ("2026_01", "default")
+        ]
+    assert counts == [(1,), (8,)]  # the others are of 1970
 
 
 @pytest.mark.parametrize("url", POSTGRESQL, indirect=True)

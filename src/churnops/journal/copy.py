@@ -14,9 +14,19 @@ from sqlalchemy import Connection, Engine, Table, delete, func, make_url, select
 from sqlalchemy.exc import ArgumentError
 
 from churnops.errors import JournalError
-from churnops.journal.database import IN_MEMORY, answering, open_database
+from churnops.journal.database import IN_MEMORY, answering, exclusive, open_database
 from churnops.journal.ordered_rows import PAGE, Values, content_hash, key_of, ordered_rows, row_count, write
-from churnops.journal.tables import api_keys, customers_history, customers_log, metadata, profiles, replicas
+from churnops.journal.partitions import MAX_MONTHS, make_partitions, months
+from churnops.journal.tables import (
+    api_keys,
+    customers_history,
+    customers_log,
+    metadata,
+    moment,
+    predictions,
+    profiles,
+    replicas,
+)
 
 PASSING = {customers_log.name, customers_history.name, profiles.name, replicas.name}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
@@ -58,6 +68,7 @@ def copy_journal(
         reader = opened.enter_context(old.connect())
         if reader.dialect.name == "postgresql":
             reader.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        _make_partitions(reader, new)
         total, done = sum(row_count(reader, table) for table in metadata.sorted_tables), 0
         written: dict[str, int] = {}
         for table in metadata.sorted_tables:
@@ -87,6 +98,14 @@ def _opened(url: str, opened: ExitStack) -> Engine:
     engine = open_database(url, durability="process")
     opened.callback(engine.dispose)
     return engine
+
+
+def _make_partitions(source: Connection, target: Engine) -> None:
+    """Make PostgreSQL's partitions for the months of the source's predictions."""
+    first, last = source.execute(select(func.min(predictions.c.at), func.max(predictions.c.at))).one()
+    if target.dialect.name == "postgresql" and first is not None:
+        with exclusive(target) as connection:
+            make_partitions(connection, list(months(moment(first), moment(last)))[-MAX_MONTHS:])
 
 
 def _copy_table(source: Connection, target: Engine, table: Table) -> Iterator[tuple[int, int]]:

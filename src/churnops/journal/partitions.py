@@ -15,6 +15,9 @@ from churnops.journal.tables import microseconds
 MONTHS_AHEAD = 2
 """Number of months after the present one that have a partition."""
 
+MAX_MONTHS = 240
+"""Number of months before the newest prediction that get a partition in PostgreSQL."""
+
 DEFAULT = "predictions_default"
 _EXISTING = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'predictions'::regclass"
 

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from churnops.journal.database import insert_rows
 from churnops.journal.guessed_layout import GuessedLayout
 from churnops.journal.layouts import Layout
-from churnops.journal.partitions import DEFAULT, make_partitions, months, next_months
+from churnops.journal.partitions import DEFAULT, MAX_MONTHS, make_partitions, months, next_months
 from churnops.journal.tables import moment
 
 revision = "0008"
@@ -23,9 +23,6 @@ down_revision = "0007"
 
 PART = 5_000
 """Number of rows in memory at a time."""
-
-MAX_MONTHS = 240
-"""Number of months before the newest prediction that get a partition in PostgreSQL."""
 
 _SHARED = ("model_version", "content_sha256", "base_value", "explanation_scale")
 _READ = ("id", "at", "customer_id", "churn_probability", "churn_prediction", "source", "key", *_SHARED)
