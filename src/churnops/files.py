@@ -68,14 +68,21 @@ def _lock(folder: Path) -> tuple[int, bool]:
 
 def write_flushed(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all: flush it to disk before it gets its name."""
+    with flushed_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def flushed_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that gets its name at the end of the block, flushed to disk; after an error it is removed."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
-    except OSError:  # free the space on a full disk
+    except BaseException:  # free the space on a full disk
         unfinished.unlink(missing_ok=True)
         raise
 

@@ -1,7 +1,7 @@
 """Batch: the customers and outcomes of one monitoring cycle."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from churnops.data.profile import Profile
 from churnops.data.unexpected_cells import UnexpectedCells
+from churnops.monitoring.spooled import SpooledColumns
 from churnops.schema import Columns
 from churnops.settings import LIVE
 
 Window = tuple[datetime, datetime]
 """Start (included) and end (excluded)."""
+PAGE = 20_000  # customers of `Batch.pages`
 NO_SCORES = "customers cannot be scored, because a required column is broken"
 """Reason of a verdict that needs scores, see `Batch.scored`."""
 
@@ -139,14 +141,29 @@ class Batch:
         """Name of the source in the journal; a batch without consequences has a name, too."""
         return self.acts_as or ("simulation" if self.simulated else LIVE if self.past else "file")
 
+    def pages(self) -> Iterator[tuple[Columns, NDArray[np.float64]]]:
+        """Yield columns and outcomes of some customers at a time; without customers, one empty page."""
+        if isinstance(self.columns, SpooledColumns) and self.columns:
+            start = 0
+            for columns in self.columns.pages():
+                end = start + next(iter(columns.values())).size
+                yield columns, self.outcome[start:end]
+                start = end
+            return
+        for start in range(0, max(self.rows, 1), PAGE):
+            rows = slice(start, start + PAGE)
+            yield {name: values[rows] for name, values in self.columns.items()}, self.outcome[rows]
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the customers, scores and outcomes, independent of their origin."""
         digest = hashlib.sha256()
         for name in sorted(self.columns):
-            digest.update(name.encode() + b"\0" + self.columns[name].tobytes())
+            digest.update(name.encode() + b"\0")
+            digest.update(np.ascontiguousarray(self.columns[name]).data)
         for column in () if self.counted is None else self.counted.profile.values():
             digest.update(b"\0" + column.counts.tobytes())
         for values in (self.probability, self.resolved.probability, self.resolved.churned):
-            digest.update(b"\0" + values.tobytes())
+            digest.update(b"\0")
+            digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()

@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from churnops.data.profile import ColumnProfile, count_profile
 from churnops.errors import ChurnopsError
 from churnops.evaluation.delong import delong
-from churnops.files import fsync_folder, write_flushed
+from churnops.files import flushed_file, fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
 from churnops.monitoring.batch import NO_SCORES, Batch, Resolved, Window
@@ -26,6 +26,7 @@ from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
 from churnops.monitoring.verdicts import NOT_KEPT, judge_columns, judge_labels, judge_scores
 from churnops.project import Project
+from churnops.schema import Schema
 from churnops.settings import MonitoringSettings, Settings, project_settings
 from churnops.step import StepResult
 
@@ -120,7 +121,6 @@ class ModelMonitor:
         ChurnopsError
             If the journal's database does not answer, or the files cannot be written.
         """
-        from churnops.data.read import decode, marked
         from churnops.journal.cycles import Cycle
         from churnops.monitoring.image import report_image
         from churnops.monitoring.page import report_page
@@ -137,24 +137,25 @@ class ModelMonitor:
         page = report_page(document, bundle.reference, profile, bundle.schema)
         image = report_image(document, bundle.reference, profile, bundle.schema)
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-        customers = {}
-        if batch.counted is None:
-            table = decode(batch.columns, batch.outcome, bundle.schema).drop(bundle.schema.personal, strict=False)
-            name = f"production_batch_{report.name}.csv"
-            customers[name] = (marked(table) if batch.simulated else table).write_csv()
-        files = customers | {
+        customers = f"production_batch_{report.name}.csv"
+        files = {
             f"monitoring_report_{report.name}.html": page,
             f"monitoring_report_{report.name}.json": text,
         }
         folder = self._settings.path(self._settings.monitoring.directory)
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if batch.counted is None:
+                with flushed_file(folder / customers) as file:
+                    _write_customers(file, batch, bundle.schema)
+                fsync_folder(folder)
             for name, content in files.items():
                 write_flushed(folder / name, content.encode())
                 fsync_folder(folder)
         except OSError as error:
             raise ChurnopsError(f"{folder} cannot be written: {error.strerror or error}") from None
-        *_, page_name, report_name = files
+        written = {customers: folder / customers} if batch.counted is None else {}
+        page_name, report_name = files
         cycle = Cycle(
             report.timestamp, bundle.content_sha256, batch.report_only, "finished", report_name, summary, batch.whose
         )
@@ -172,7 +173,7 @@ class ModelMonitor:
             },
             metrics=_metrics(summary),
             datasets={"production": (report.source[:200], batch.sha256)},
-            artifacts={**files, "figures/columns.svg": image},
+            artifacts={**written, **files, "figures/columns.svg": image},
             summary=report.in_words(),
         )
 
@@ -187,7 +188,10 @@ class ModelMonitor:
         models = self._settings.models
         batch = without_copies(bundle, batch, models)
         resolved = batch.resolved
-        profile = count_profile(reference, {**batch.columns, SCORE: batch.probability, target: resolved.churned})
+        profile = count_profile(reference, batch.columns)
+        profile |= count_profile(
+            {name: reference[name] for name in (SCORE, target)}, {SCORE: batch.probability, target: resolved.churned}
+        )
         if batch.counted is not None:
             profile |= batch.counted.profile
         performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
@@ -231,6 +235,15 @@ class ModelMonitor:
             cautions=(broken, wrong, unknown, repeated.caution(certain)),
         )
         return report, profile
+
+
+def _write_customers(file: IO[bytes], batch: Batch, schema: Schema) -> None:
+    """Write a batch as CSV."""
+    from churnops.data.read import decode, marked  # imports Polars
+
+    for number, (columns, outcome) in enumerate(batch.pages()):
+        table = decode(columns, outcome, schema).drop(schema.personal, strict=False)
+        file.write((marked(table) if batch.simulated else table).write_csv(include_header=number == 0).encode())
 
 
 def _past(window: Window, resolved: Resolved) -> PastWindow:

@@ -17,6 +17,7 @@ from churnops.journal.outcomes import Outcomes
 from churnops.journal.tables import microseconds
 from churnops.model import Bundle
 from churnops.monitoring.batch import Batch, LabelCoverage, Resolved, Window
+from churnops.monitoring.spooled import SpooledColumns
 from churnops.schema import Columns, Schema
 from churnops.settings import LIVE
 
@@ -108,7 +109,7 @@ class _Customers:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        self._parts: list[Columns] = []
+        self._columns = SpooledColumns()
         self._scores: list[NDArray[np.float64]] = []
         self._outcomes: list[NDArray[np.float64]] = []
         self.unexpected = UnexpectedCells()
@@ -116,16 +117,14 @@ class _Customers:
     def add(self, packed: PackedInputs, probability: NDArray[np.float64], churned: NDArray[np.float64]) -> None:
         """Add a page."""
         encoded = decode_inputs(packed, self._schema)
-        self._parts.append(self._schema.without_personal(encoded))
+        self._columns.append(self._schema.without_personal(encoded))
         self._scores.append(probability)
         self._outcomes.append(churned)
         self.unexpected = self.unexpected.merge(_unexpected(packed, encoded, self._schema))
 
     def columns(self) -> tuple[Columns, NDArray[np.float64], NDArray[np.float64]]:
         """Return the columns, the scores and the outcomes of all pages."""
-        names = self._parts[0] if self._parts else ()
-        columns = {name: np.concatenate([part[name] for part in self._parts]) for name in names}
-        return columns, _joined(self._scores), _joined(self._outcomes)
+        return self._columns, _joined(self._scores), _joined(self._outcomes)
 
 
 def _unexpected(packed: PackedInputs, columns: Columns, schema: Schema) -> UnexpectedCells:

@@ -8,11 +8,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from churnops.alerting.alarms import alarms, failure
 from churnops.alerting.alerts import Alerts, Delivery
+from churnops.data.simulated import file_sha256
 from churnops.errors import ChurnopsError, JournalError, reason_of
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.simulated import refuse_simulated
@@ -140,9 +141,9 @@ def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringC
     examined = repeated and project.cycles.examined(bundle.content_sha256, batch.sha256)
     cycle = ModelMonitor(project.settings, project.cycles).run_batch(bundle, batch, examined_before=examined)
     if batch.simulated:  # so that the file of customers that the cycle writes is known as simulated
-        for name, content in cycle.artifacts.items():
-            if name.endswith(".csv"):
-                project.simulated.add(sha256(str(content).encode()).hexdigest(), batch.source)
+        for content in cycle.artifacts.values():
+            if isinstance(content, Path):
+                project.simulated.add(file_sha256(content), batch.source)
     return cycle
 
 

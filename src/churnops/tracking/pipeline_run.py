@@ -116,7 +116,7 @@ class PipelineRun:
         self._progress(name, "started")
         started = time.perf_counter()
         run_id = self.runs[name] = self._create(name, self.run_id)
-        files: dict[str, str | bytes] = {**self._environment, **function_source(function)}
+        files: dict[str, str | bytes | Path] = {**self._environment, **function_source(function)}
         with closing(self._client, run_id):
             try:
                 with kept_output() as output:
@@ -125,7 +125,7 @@ class PipelineRun:
             except BaseException as error:
                 self._progress(name, "failed")
                 output.add_error(error)
-                files |= {"error.txt": traceback.format_exc()} | output.files()
+                files |= {"error.txt": traceback.format_exc(), **output.files()}
                 files |= error.artifacts if isinstance(error, ChurnopsError) else {}
                 with noted(error):
                     self._log_files(run_id, files)
@@ -197,13 +197,16 @@ class PipelineRun:
         except MlflowException:  # another run stored the same data set at this moment; a second call finds it
             self._client.log_inputs(run_id, datasets=inputs)
 
-    def _log_files(self, run_id: str, files: Mapping[str, str | bytes]) -> None:
+    def _log_files(self, run_id: str, files: Mapping[str, str | bytes | Path]) -> None:
         with temporary_folder() as private:
             folder = private / "files"  # MLflow copies a folder's permissions; those of `private` are too strict
             folder.mkdir()
             for name, content in files.items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(content, Path):
+                    path.symlink_to(content.resolve())  # MLflow copies the file
+                    continue
                 # Printed output may contain file names that are not UTF-8.
                 data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
                 path.write_bytes(data)
