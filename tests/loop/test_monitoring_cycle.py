@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -246,7 +247,8 @@ def test_a_certain_change_stays_certain_while_it_is_big(deployed: Settings, tmp_
 def test_other_models_predictions_are_no_evidence_on_this_one(deployed: Settings):
     now = datetime.now(UTC)
     rows = asked(deployed, customers(deployed).head(100), now - 3 * DAY, now - 2 * DAY)
-    others = [row._replace(id=new_prediction_id(), content_sha256="0" * 64) for row in rows]
+    other = replace(rows[0].layout, content_sha256="0" * 64)
+    others = [row._replace(id=new_prediction_id(), layout=other) for row in rows]
     with database(deployed) as engine:
         write_predictions(engine, others)
     assert report_of(monitoring.run_monitoring(deployed, sources.window()))["rows"] == 100
