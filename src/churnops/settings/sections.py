@@ -270,7 +270,7 @@ class TrackingSettings(_Section):
     """The MLflow store; the variable `MLFLOW_TRACKING_URI` overrides it."""
 
     uri: Annotated[str, STORE_URI] = "sqlite:///mlflow.db"
-    artifacts: FilePath = "mlartifacts"
+    artifacts: PathOrAddress = "mlartifacts"
 
 
 class JournalSettings(_Section):

@@ -8,11 +8,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from churnops.address import is_object_address
 from churnops.errors import ChurnopsError, first_line, redact
 from churnops.files import file_lock
 from churnops.schema import nearest
 from churnops.settings import Settings
 from churnops.tracking.answers import answering, interrupted
+from churnops.tracking.artifacts import is_client_error, mlflow_address
 from churnops.tracking.ending import closing, end_abandoned_runs
 from churnops.tracking.moved import correct_addresses
 from churnops.tracking.pipeline_run import PipelineRun, Progress
@@ -86,16 +88,21 @@ class Tracker:
             raise ChurnopsError(f"the MLflow experiment {name} was deleted: type `{restore}`")
         if existing is not None:
             return str(existing.experiment_id)
-        # A server chooses the folder of the artifacts itself; a local store would use the current folder.
-        folder = self.settings.path(self.settings.tracking.artifacts)
-        location = folder.resolve().as_uri() if self._local else None
         try:
-            return str(self.client.create_experiment(name, artifact_location=location))
+            return str(self.client.create_experiment(name, artifact_location=self._artifacts()))
         except mlflow.MlflowException:  # another process may have created it first
             existing = self.client.get_experiment_by_name(name)
             if existing is None:
                 raise
             return str(existing.experiment_id)
+
+    def _artifacts(self) -> str | None:
+        """Return the address of a new experiment's artifacts; None if MLflow's server chooses it."""
+        given = self.settings.tracking.artifacts
+        if is_object_address(given) and not self.uri.startswith(("http", "databricks")):
+            return mlflow_address(given, os.environ)
+        # A local store would use the current folder.
+        return self.settings.path(given).resolve().as_uri() if self._local else None
 
     def existing_experiment(self, id_or_name: str) -> str:
         """Return the name of the experiment with this id or name.
@@ -125,7 +132,7 @@ class Tracker:
         Raises
         ------
         ChurnopsError
-            If the store fails within the block, for example because the disk is full.
+            If the store, or that of its artifacts, fails within the block, for example because the disk is full.
         """
         import mlflow
 
@@ -141,6 +148,11 @@ class Tracker:
             if interrupted(error):
                 raise KeyboardInterrupt from error
             raise ChurnopsError(f"the MLflow store {redact(self.uri)} failed: {first_line(error)}") from error
+        except Exception as error:
+            if not is_client_error(error):
+                raise
+            store = self.settings.tracking.artifacts
+            raise ChurnopsError(f"the store of MLflow's artifacts {store} failed: {first_line(error, 400)}") from error
 
 
 @contextlib.contextmanager
