@@ -1,11 +1,11 @@
 """Predictions of a window, read page by page and returned as columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Engine, Select, bindparam, or_, select
+from sqlalchemy import Column, Connection, Engine, Select, bindparam, or_, select
 
 from churnops.journal.database import answering
 from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
@@ -40,14 +40,14 @@ def read_pages(
     """Yield pages of at most `size` predictions (default: `PAGE`) of a window: outcomes, and columns of the table.
 
     Every page is a transaction of its own, so an entry that is written meanwhile may be missing or not. What was known
-    at a moment does not change afterwards.
+    at a moment does not change afterwards. Values are those of the database's driver: SQLite's booleans are 0 or 1.
     """
     query = _page(engine.dialect.name, window.content_sha256 is not None, window.labelled, columns)
     size = size or PAGE
     place: dict[str, Any] = {"at": window.since, "id": ""}
     while True:
         with answering(), engine.connect() as connection:
-            rows = connection.execute(query, known._asdict() | vars(window) | place | {"size": size}).all()
+            rows = _fetch(connection, query, known._asdict() | vars(window) | place | {"size": size})
             if not rows:
                 return
             id_, *values = zip(*rows, strict=True)
@@ -56,6 +56,13 @@ def read_pages(
         if len(rows) < size:
             return
         place = {"at": values[0][-1], "id": id_[-1]}
+
+
+def _fetch(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Return rows as the driver's tuples; SQLAlchemy's rows would take as long again as the query."""
+    with connection.execute(query, parameters) as result:
+        assert result.cursor is not None
+        return list(result.cursor.fetchall())
 
 
 @cache

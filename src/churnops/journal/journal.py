@@ -192,9 +192,12 @@ class Journal:
         layouts = read_layouts(self._engine, columns[_LAYOUT])
         known_outcomes = zip(outcomes.churned.tolist(), outcomes.known_at.tolist(), strict=True)
         rows = zip(*columns, strict=True)
-        for (churned, known_at), (id_, at, customer, layout, *others) in zip(known_outcomes, rows, strict=True):
+        for (churned, known_at), (id_, at, customer, layout, score, churn, *others) in zip(
+            known_outcomes, rows, strict=True
+        ):
             named = customer is not None and not is_blank(customer)  # earlier versions accepted blank ids
-            row = PredictionRow(id_, moment(at), customer if named else None, layouts[layout], *others)
+            who = customer if named else None
+            row = PredictionRow(id_, moment(at), who, layouts[layout], score, bool(churn), *others)
             known = churned == churned  # not NaN
             yield RecordedPrediction(row, churned == 1.0 if known else None, moment(known_at) if known else None)
 
