@@ -8,7 +8,11 @@ import pytest
 
 from churnops.data.forget import count_rows_of, remove_rows_of
 from churnops.errors import DataError
+from churnops.pipelines.forget import forget
 from churnops.schema import Column, Schema
+from churnops.settings import load_settings
+from tests.support.projects import write_project
+from tests.support.workbooks import workbook
 
 SCHEMA = Schema(
     columns=(
@@ -59,7 +63,36 @@ def test_a_file_whose_records_are_ambiguous_stays(tmp_path: Path) -> None:
     path = tmp_path / "customers.csv"
     path.write_text('Who,calls,note\nbob,1,5" pipe\nann,2,x\neve,3,5" pipe\n')
     before = path.read_bytes()
-    with pytest.raises(DataError, match="remove the customer's 1 rows by hand"):
+    with pytest.raises(DataError, match="rows of the customer whose ends are unclear: 1"):
         remove_rows_of(path, SCHEMA, "ann")
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> None:
+    columns = [column.model_dump(mode="json", exclude_defaults=True) for column in SCHEMA.columns]
+
+    def change(document: dict[str, object]) -> None:
+        document["schema"] = {"columns": columns}
+        document["features"] = {"derived": []}
+        document["data"] = {"raw": ["customers.xlsx", "customers.sql", "s3://bucket/raw"], "production": ["broken.csv"]}
+
+    settings = load_settings(write_project(tmp_path, change))
+    (tmp_path / "customers.xlsx").write_bytes(workbook([["Who", "calls"], ["ann", 1], ["bob", 2]]))
+    (tmp_path / "customers.sql").write_text("SELECT 1")
+    (tmp_path / "broken.csv").write_text("Who,calls\nann\n")
+    (tmp_path / "scored").mkdir()
+    (tmp_path / "scored/manifest.json").write_text("{}")
+    for name in ("scored/part-000000.csv", "notes.csv"):
+        (tmp_path / name).write_text("Who,calls\nann,1\nbob,2\n")
+    receipt, path = forget(settings, "ann", only_count=False)
+    assert path is not None
+    assert receipt.files == {"notes.csv": 1}
+    assert receipt.by_hand == {
+        "s3://bucket/raw": "a table in an object store",
+        "broken.csv": "row 1 has 1 value, but the header has 2 (separated by commas)",
+        "scored/part-000000.csv": "rows of the customer in a part of a scored folder: 1; score the folder again",
+        "customers.xlsx": "rows of the customer in a workbook: 1",
+        "customers.sql": "a query: remove the rows in its database",
+    }
+    assert "ann" not in path.read_text().replace("cannot", "")

@@ -49,7 +49,7 @@ def remove_rows_of(path: Path, schema: Schema, customer: str) -> int:
     header, count = _id_header(path, schema), count_rows_of(path, schema, customer)
     if header is None or count == 0:
         return 0
-    before, by_hand = _state(path), DataError(f"{path}: remove the customer's {count:,} rows by hand")
+    before, by_hand = _state(path), DataError(f"{path}: rows of the customer whose ends are unclear: {count:,}")
     with _replacing(path) as new:
         try:
             if path.suffix.lower() == ".parquet":

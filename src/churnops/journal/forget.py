@@ -51,7 +51,7 @@ def forget_customer(engine: Engine, customer: str) -> dict[str, int]:
 def rewrite_unused_pages(url: str) -> bool:
     """Rewrite a SQLite journal without its unused pages, which may hold deleted rows, and empty its log.
 
-    Returns False, and changes nothing, if a process has the journal open.
+    Returns False, and changes nothing, if a process has the journal open or the disk is full.
     """
     database = make_url(url).database
     if database in IN_MEMORY:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from churnops.address import is_object_address
 from churnops.data.forget import WRITTEN, count_rows_of, remove_rows_of
 from churnops.data.identity import Identities, customer_hashes
 from churnops.errors import DataError, reason_of
@@ -27,7 +28,10 @@ NOT_REACHED: tuple[str, ...] = (
     "counts, such as profiles, reports and the reference of a model",
     "results of an interrupted predict (.NAME.unfinished), the log of PostgreSQL, and logs of other programs",
 )
-OPEN = "unused parts of the journal's files, because a process has the journal open: stop it, and repeat the command"
+OPEN = (
+    "unused pages of the journal's file and its log, because a process has the journal open or the disk is full: stop "
+    "every process, and repeat the command"
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,9 @@ def forget(settings: Settings, customer: str, *, only_count: bool) -> tuple[Rece
 def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict[str, int], dict[str, str]]:
     """Count or remove the customer's rows in all tables; return their numbers, and the files to change by hand."""
     rows: dict[str, int] = {}
-    by_hand = {text: "in an object store" for text in _declared(settings) if "://" in text}
+    by_hand = {text: "a table in an object store" for text in _declared(settings) if is_object_address(text)}
+    if is_object_address(settings.registry.directory):
+        by_hand[f"{settings.registry.directory}/trained_on"] = "hashes of the ids of training customers"
     for path in _tables(settings):
         name = as_text(path.relative_to(settings.root) if path.is_relative_to(settings.root) else path)
         if path.suffix.lower() == ".sql":
@@ -101,15 +107,15 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
         try:
             count = count_rows_of(path, settings.table, customer)
             if count and path.suffix.lower() not in WRITTEN:
-                by_hand[name] = f"{count:,} rows in a workbook"
+                by_hand[name] = f"rows of the customer in a workbook: {count:,}"
             elif count and path.is_relative_to(settings.root.resolve() / STORE_COPIES):
                 by_hand[name] = f"{count:,} rows in a copy: change the object in its store, then delete the copy"
             elif count and (path.parent / "manifest.json").exists():
-                by_hand[name] = f"{count:,} rows in a part of a scored folder: score it again without the customer"
+                by_hand[name] = f"rows of the customer in a part of a scored folder: {count:,}; score the folder again"
             elif count:
                 rows[name] = count if only_count else remove_rows_of(path, settings.table, customer)
         except DataError as error:
-            by_hand[name] = reason_of(error)
+            by_hand[name] = reason_of(error).removeprefix(str(path)).lstrip(": ")
     return rows, by_hand
 
 
