@@ -18,6 +18,7 @@ from churnops.data.read import read_table, table_paths
 from churnops.data.validate import ValidationError, validate_data
 from churnops.errors import DataError
 from churnops.schema import Column, Schema
+from churnops.scoring.customers import as_table
 from churnops.settings import load_settings
 from tests.support.postgres import Cluster
 
@@ -206,4 +207,5 @@ def test_init_reads_a_query(address: str, tmp_path: Path, monkeypatch: pytest.Mo
     settings = load_settings(tmp_path / "config.yaml", {})
     assert [settings.table.by_name[name].kind for name in ("spend", "signup", "autopay")] == ["number", "date", "flag"]
     assert settings.data.raw == ("customers.sql",)
+    assert as_table(str(tmp_path / "customers.sql"), settings.table).height == 40
     assert merge(validate_data([tmp_path / "customers.sql"], [], settings.table).raw, settings.table).table.height == 40

@@ -1,15 +1,18 @@
 """Remove one customer's rows from the journal."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Engine, Table, and_, delete, func, make_url, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, make_url, select
 
 from churnops.journal.database import IN_MEMORY, answering, exclusive
 from churnops.journal.seen import customer_hash
 from churnops.journal.tables import customers, customers_log, labels, predictions
+
+PART = 500
+"""Number of predictions in one condition."""
 
 
 def count_customer(engine: Engine, customer: str) -> dict[str, int]:
@@ -22,8 +25,10 @@ def count_customer(engine: Engine, customer: str) -> dict[str, int]:
     """
     with answering(), engine.connect() as connection:
         return {
-            table.name: int(connection.execute(select(func.count()).select_from(table).where(rows)).scalar_one())
-            for table, rows in _rows_of(customer)
+            table.name: sum(
+                connection.execute(select(func.count()).select_from(table).where(rows)).scalar_one() for rows in parts
+            )
+            for table, parts in _rows_of(customer, _predictions_of(connection, customer))
         }
 
 
@@ -38,12 +43,18 @@ def forget_customer(engine: Engine, customer: str) -> dict[str, int]:
         If the database does not answer.
     """
     with answering():
+        with engine.connect() as connection:
+            ids = _predictions_of(connection, customer)  # before the lock, because it reads the whole table
         with exclusive(engine) as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql("PRAGMA secure_delete=ON")
-            deleted = {t.name: connection.execute(delete(t).where(rows)).rowcount for t, rows in _rows_of(customer)}
+            deleted = {
+                table.name: sum(connection.execute(delete(table).where(rows)).rowcount for rows in parts)
+                for table, parts in _rows_of(customer, ids)
+            }
         if engine.dialect.name == "postgresql":
-            with engine.connect() as connection:  # of the driver, because VACUUM cannot run in a transaction
+            # By the driver, because VACUUM cannot run in a transaction. PostgreSQL repeats a failed one by itself.
+            with engine.connect() as connection, suppress(engine.dialect.loaded_dbapi.Error):
                 connection.connection.cursor().execute(f"VACUUM {', '.join(deleted)}")
     return deleted
 
@@ -68,13 +79,17 @@ def rewrite_unused_pages(url: str) -> bool:
     return True
 
 
-def _rows_of(customer: str) -> Iterator[tuple[Table, ColumnElement[bool]]]:
-    """Yield each table with the condition of the customer's rows; labels first, because they name predictions."""
+def _predictions_of(connection: Connection, customer: str) -> list[str]:
+    return list(connection.execute(select(predictions.c.id).where(predictions.c.customer_id == customer)).scalars())
+
+
+def _rows_of(customer: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[ColumnElement[bool]]]]:
+    """Yield each table with the conditions of the customer's rows, which do not overlap."""
+    parts = [ids[start : start + PART] for start in range(0, len(ids), PART)]
+    kind, subject = labels.c.subject_kind, labels.c.subject
+    by_prediction = (and_(kind == "prediction", subject.in_(part)) for part in parts)
     hash_ = customer_hash(customer)
-    own = select(predictions.c.id).where(predictions.c.customer_id == customer)
-    by_id = and_(labels.c.subject_kind == "customer", labels.c.subject == customer)
-    by_prediction = and_(labels.c.subject_kind == "prediction", labels.c.subject.in_(own))
-    yield labels, or_(by_id, by_prediction)
-    yield predictions, predictions.c.customer_id == customer
-    yield customers, customers.c.hash == hash_
-    yield customers_log, customers_log.c.hash == hash_
+    yield labels, [and_(kind == "customer", subject == customer), *by_prediction]
+    yield predictions, [predictions.c.id.in_(part) for part in parts]
+    yield customers, [customers.c.hash == hash_]
+    yield customers_log, [customers_log.c.hash == hash_]
