@@ -1,11 +1,13 @@
-"""Commands on the journal: backup, restore, copy, and forgetting a customer."""
+"""Commands on the journal: backup, restore, copy, prune, and forgetting a customer."""
 
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from churnops.cli.durations import Duration
 from churnops.cli.root import json_option, main, settings_of, show, show_done
 
 if TYPE_CHECKING:
@@ -90,6 +92,31 @@ def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) ->
         lambda: {"tables": {name: asdict(table) for name, table in tables.items()}},
         lambda: click.echo("\n".join(_sentence(name, table) for name, table in tables.items())),
     )
+
+
+@journal.command("prune")
+@click.option(
+    "--older-than", "age", type=Duration(), required=True, metavar="400d", help="Age of the predictions to remove."
+)
+@click.option("--yes", is_flag=True, help="Remove them. Without this option they are only counted.")
+@click.option("--compact", is_flag=True, help="Then shrink a SQLite file. Predictions wait: stop the service first.")
+@json_option
+@click.pass_context
+def journal_prune(ctx: click.Context, age: timedelta, yes: bool, compact: bool, as_json: bool) -> None:
+    """Count or remove predictions of more than an age, with the labels that were given for them.
+
+    Predictions that monitoring and retraining read are never removed: an age that is too short is refused. The service
+    may keep running. SQLite uses the space for new predictions; PostgreSQL drops whole months.
+
+    \b
+    Examples:
+      churnops journal prune --older-than 400d          count
+      churnops journal prune --older-than 400d --yes    remove
+    """  # noqa: D301
+    from churnops.pipelines.prune import prune_journal
+
+    pruned = prune_journal(settings_of(ctx), age, remove=yes, compacts=compact)
+    show_done(as_json, pruned.to_json, lambda: click.echo(pruned.sentences))
 
 
 def _sentence(name: str, table: "CopiedTable") -> str:

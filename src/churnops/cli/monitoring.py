@@ -1,40 +1,21 @@
 """Commands that monitor the deployed model, or simulate customers to try monitoring: monitor, simulate."""
 
-import re
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from churnops.cli.completion import batch_sources, completing, numeric_columns
+from churnops.cli.durations import Duration
 from churnops.cli.root import json_option, local_table, main, missing_option, report_error, settings_of, show_done, warn
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
     from churnops.pipelines.sources import BatchSource
     from churnops.settings import Settings
-
-
-class _Duration(click.ParamType[timedelta]):
-    """A whole number and a unit."""
-
-    name = "duration"
-    longest = timedelta(days=3650)
-    units: ClassVar = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        if isinstance(value, timedelta):
-            return value
-        match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", value)
-        if not match:
-            self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d", param, ctx)
-        duration = timedelta(**{self.units[match[2]]: int(match[1])})
-        if duration > self.longest:
-            self.fail(f"{value!r} is longer than {self.longest.days} days", param, ctx)
-        return duration
 
 
 @dataclass(frozen=True)
@@ -91,7 +72,7 @@ class _Subject:
 @main.command()
 @click.option(
     "--window",
-    type=_Duration(),
+    type=Duration(),
     metavar="7d",
     help="Length of the window of predictions. Default: monitoring.window_days.",
 )
@@ -135,7 +116,7 @@ class _Subject:
     help="MLflow experiment to log to, which must exist. Default: ChurnPrediction-Monitoring.",
 )
 @click.option("--no-retrain", is_flag=True, help="Stop after the report, even if it recommends retraining.")
-@click.option("--every", type=_Duration(), metavar="1h", help="Run a cycle at this interval, until SIGTERM or Ctrl-C.")
+@click.option("--every", type=Duration(), metavar="1h", help="Run a cycle at this interval, until SIGTERM or Ctrl-C.")
 @json_option
 @click.pass_context
 def monitor(

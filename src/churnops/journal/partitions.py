@@ -82,6 +82,13 @@ def make_partitions(connection: Connection, wanted: Iterable[datetime]) -> None:
         run(connection, f"ALTER TABLE {name} DROP CONSTRAINT {name}_at")
 
 
+def month_partitions(engine: Engine) -> list[tuple[str, datetime]]:
+    """Return the names and starts of all months with a partition, in order."""
+    with engine.connect() as connection:
+        names = sorted(set(connection.exec_driver_sql(_EXISTING).scalars()) - {DEFAULT})
+    return [(name, datetime.strptime(name, "predictions_%Y_%m").replace(tzinfo=UTC)) for name in names]
+
+
 def partition_name(month: datetime) -> str:
     """Return the name of a month's partition.
 

@@ -1,0 +1,163 @@
+"""Removal of old predictions, with the labels that were given for them."""
+
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
+from sqlalchemy.exc import OperationalError
+
+from churnops.errors import JournalError
+from churnops.journal.database import answering, exclusive, is_sqlite_file, run
+from churnops.journal.partitions import month_partitions, next_month
+from churnops.journal.tables import labels, microseconds, predictions
+
+PART = 1_000
+"""Number of predictions that one transaction removes; other writers wait for it."""
+
+PAUSE_SECONDS = 0.05  # between two parts, for other writers
+LOCK_SECONDS = 0.1  # that a month's removal may wait for its lock: new writers wait behind it
+MAX_ATTEMPTS = 100
+
+
+class Pruned(NamedTuple):
+    """Number of removed predictions and labels, and of bytes that are free for new ones, or again for others."""
+
+    predictions: int
+    labels: int
+    freed: int
+
+
+def shortest_age(label_horizon: timedelta, window: timedelta, past_windows: int, history: timedelta) -> timedelta:
+    """Return the age up to which monitoring and retraining read predictions.
+
+    Monitoring reads the outcomes of a window that ended one label horizon ago, and of `past_windows` earlier ones.
+    Retraining reads `history`, and outcomes are waited for during the label horizon.
+
+    >>> day = timedelta(days=1)
+    >>> shortest_age(30 * day, 7 * day, 4, 365 * day).days, shortest_age(90 * day, 90 * day, 4, 365 * day).days
+    (365, 540)
+    """
+    return max(history, label_horizon + (past_windows + 1) * window)
+
+
+def count_older(engine: Engine, before: datetime) -> Pruned:
+    """Count the predictions before a time, and the labels that were given for them.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    older = predictions.c.at < microseconds(before)
+    with answering(), engine.connect() as connection:
+        rows = connection.execute(select(func.count()).select_from(predictions).where(older)).scalar_one()
+        own = connection.execute(select(func.count()).select_from(labels).where(_labels_of(older))).scalar_one()
+    return Pruned(rows, own, 0)
+
+
+def prune(engine: Engine, before: datetime) -> Pruned:
+    """Remove the predictions before a time, in short transactions. An interrupted removal can be repeated.
+
+    SQLite uses the space for new predictions. PostgreSQL drops months that are older as a whole, and returns their
+    space to the system.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer, or a month stays locked.
+    """
+    with answering():
+        free, parts = _free_bytes(engine), []
+        if engine.dialect.name == "postgresql":
+            old = [name for name, month in month_partitions(engine) if next_month(month) <= before]
+            parts = [_drop_month(engine, name) for name in old]
+        while (part := _remove_part(engine, before)).predictions:
+            parts.append(part)
+            time.sleep(PAUSE_SECONDS)
+        rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
+        return Pruned(rows, own, dropped + _free_bytes(engine) - free)
+
+
+def compact(engine: Engine) -> int:
+    """Return a SQLite file's free space to the system; return the number of bytes. Other writers wait meanwhile.
+
+    Raises
+    ------
+    JournalError
+        If the journal is no SQLite file, or another process keeps it locked.
+    """
+    if not is_sqlite_file(engine):
+        raise JournalError("only a journal in a SQLite file is compacted; PostgreSQL does it by itself")
+    with answering():
+        free = _free_bytes(engine)
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("VACUUM")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return free - _free_bytes(engine)
+
+
+def _labels_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    return (labels.c.subject_kind == "prediction") & labels.c.subject.in_(select(predictions.c.id).where(condition))
+
+
+def _remove_part(engine: Engine, before: datetime) -> Pruned:
+    """Remove the oldest predictions before a time, `PART` at most."""
+    oldest = select(predictions.c.id).where(predictions.c.at < microseconds(before)).order_by(predictions.c.at)
+    with exclusive(engine) as connection:
+        ids = connection.execute(oldest.limit(PART)).scalars().all()
+        chosen = predictions.c.id.in_(ids) & (predictions.c.at < microseconds(before))
+        own = _remove_labels(connection, ids)
+        connection.execute(delete(predictions).where(chosen))
+    return Pruned(len(ids), own, 0)
+
+
+def _drop_month(engine: Engine, name: str) -> Pruned:
+    """Remove the labels of a month, a part at a time, and drop its partition."""
+    rows = own = 0
+    last = ""
+    query = f"SELECT id FROM {name} WHERE id > %s ORDER BY id LIMIT {PART}"  # noqa: S608
+    while True:
+        with exclusive(engine) as connection:
+            ids = connection.exec_driver_sql(query, (last,)).scalars().all()
+            own += _remove_labels(connection, ids)
+        if not ids:
+            break
+        rows, last = rows + len(ids), ids[-1]
+    return Pruned(rows, own, _drop(engine, name))
+
+
+def _drop(engine: Engine, name: str) -> int:
+    """Drop a table and return its bytes; wait only briefly for its lock, because new writers wait behind it."""
+    for _ in range(MAX_ATTEMPTS):
+        try:
+            with engine.begin() as connection:
+                size = _scalar(connection, f"SELECT pg_total_relation_size('{name}')")
+                run(connection, f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
+                run(connection, f"DROP TABLE {name}")
+            return size
+        except OperationalError as error:
+            if "lock timeout" not in str(error):
+                raise
+            time.sleep(PAUSE_SECONDS)
+    raise JournalError(f"table {name} stays locked by another session: repeat the command later")
+
+
+def _remove_labels(connection: Connection, ids: Sequence[str]) -> int:
+    """Remove the labels given for predictions; return their number."""
+    own = delete(labels).where(labels.c.subject_kind == "prediction", labels.c.subject.in_(ids))
+    return connection.execute(own).rowcount
+
+
+def _scalar(connection: Connection, query: str) -> int:
+    return int(connection.exec_driver_sql(query).scalar_one())
+
+
+def _free_bytes(engine: Engine) -> int:
+    """Return the bytes of a SQLite file's free pages; 0 for PostgreSQL."""
+    if engine.dialect.name != "sqlite":
+        return 0
+    with engine.connect() as connection:
+        return _scalar(connection, "PRAGMA freelist_count") * _scalar(connection, "PRAGMA page_size")
