@@ -34,6 +34,7 @@ NAMES = (
     "explanations",
     "serving",
     "worst_bodies",
+    "journal",
     "startup",
     "drift",
     "profiles",

@@ -99,14 +99,13 @@ def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) ->
     "--older-than", "age", type=Duration(), required=True, metavar="400d", help="Age of the predictions to remove."
 )
 @click.option("--yes", is_flag=True, help="Remove them. Without this option they are only counted.")
-@click.option("--compact", is_flag=True, help="Then shrink a SQLite file. Predictions wait: stop the service first.")
 @json_option
 @click.pass_context
-def journal_prune(ctx: click.Context, age: timedelta, yes: bool, compact: bool, as_json: bool) -> None:
+def journal_prune(ctx: click.Context, age: timedelta, yes: bool, as_json: bool) -> None:
     """Count or remove predictions of more than an age, with the labels that were given for them.
 
     Predictions that monitoring and retraining read are never removed: an age that is too short is refused. The service
-    may keep running. SQLite uses the space for new predictions; PostgreSQL drops whole months.
+    may keep running; but only if no process has a SQLite journal open, its file becomes smaller.
 
     \b
     Examples:
@@ -115,7 +114,7 @@ def journal_prune(ctx: click.Context, age: timedelta, yes: bool, compact: bool, 
     """  # noqa: D301
     from churnops.pipelines.prune import prune_journal
 
-    pruned = prune_journal(settings_of(ctx), age, remove=yes, compacts=compact)
+    pruned = prune_journal(settings_of(ctx), age, remove=yes)
     show_done(as_json, pruned.to_json, lambda: click.echo(pruned.sentences))
 
 

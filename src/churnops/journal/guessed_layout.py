@@ -57,7 +57,10 @@ class GuessedLayout:
     def add(self, record: Mapping[str, Any], reasons: Sequence[Any] | None) -> None:
         """Add a record and its reasons, as JSON values."""
         for name, value in record.items():
-            self._columns.setdefault(name, _Seen()).add(value)
+            seen = self._columns.get(name)
+            if seen is None:
+                seen = self._columns[name] = _Seen()
+            seen.add(value)
         for reason in reasons or ():
             feature = reason.get("feature") if isinstance(reason, dict) else None
             if isinstance(feature, str) and len(self._features) < MAX_FEATURES:

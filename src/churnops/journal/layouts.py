@@ -149,7 +149,7 @@ class Layout:
         packed = self.pack(record)
         if reasons is None:
             return packed
-        places = {name: place for place, name in enumerate(self.features)}
+        places = self._features
         if all(_is_reason(reason) and reason["feature"] in places for reason in reasons):
             features = [places[reason["feature"]] for reason in reasons]
             return packed._replace(reasons=pack_reasons(features, [reason["shap_value"] for reason in reasons]))
@@ -182,6 +182,10 @@ class Layout:
     @cached_property
     def _inputs(self) -> struct.Struct:
         return struct.Struct("<" + "".join("h" if column.kind == "level" else "d" for column in self.columns))
+
+    @cached_property
+    def _features(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.features)}
 
     @cached_property
     def _names(self) -> frozenset[str]:

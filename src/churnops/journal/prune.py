@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 from sqlalchemy.exc import OperationalError
 
 from churnops.errors import JournalError
-from churnops.journal.database import answering, exclusive, is_sqlite_file, run
+from churnops.journal.database import answering, exclusive, run
 from churnops.journal.partitions import month_partitions, next_month
 from churnops.journal.tables import labels, microseconds, predictions
 
@@ -22,7 +22,7 @@ MAX_ATTEMPTS = 100
 
 
 class Pruned(NamedTuple):
-    """Number of removed predictions and labels, and of bytes that are free for new ones, or again for others."""
+    """Numbers of removed predictions and labels, and of bytes that are free now."""
 
     predictions: int
     labels: int
@@ -60,8 +60,8 @@ def count_older(engine: Engine, before: datetime) -> Pruned:
 def prune(engine: Engine, before: datetime) -> Pruned:
     """Remove the predictions before a time, in short transactions. An interrupted removal can be repeated.
 
-    SQLite uses the space for new predictions. PostgreSQL drops months that are older as a whole, and returns their
-    space to the system.
+    In SQLite the bytes are free for new predictions. PostgreSQL drops months that are older as a whole, and returns
+    their bytes to the system; those of other rows are not counted.
 
     Raises
     ------
@@ -78,25 +78,6 @@ def prune(engine: Engine, before: datetime) -> Pruned:
             time.sleep(PAUSE_SECONDS)
         rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
         return Pruned(rows, own, dropped + _free_bytes(engine) - free)
-
-
-def compact(engine: Engine) -> int:
-    """Return a SQLite file's free space to the system; return the number of bytes. Other writers wait meanwhile.
-
-    Raises
-    ------
-    JournalError
-        If the journal is no SQLite file, or another process keeps it locked.
-    """
-    if not is_sqlite_file(engine):
-        raise JournalError("only a journal in a SQLite file is compacted; PostgreSQL does it by itself")
-    with answering():
-        free = _free_bytes(engine)
-        with engine.connect() as connection:
-            driver: Any = connection.connection.driver_connection
-            driver.execute("VACUUM")
-            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return free - _free_bytes(engine)
 
 
 def _labels_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from churnops.errors import SettingsError
-from churnops.journal.prune import Pruned, compact, count_older, prune, shortest_age
+from churnops.journal.forget import rewrite_unused_pages
+from churnops.journal.prune import Pruned, count_older, prune, shortest_age
 from churnops.monitoring.window import PAST_WINDOWS
 from churnops.project import Project
 from churnops.settings import Settings
@@ -15,14 +16,14 @@ from churnops.settings import Settings
 class PrunedJournal:
     """Result of a removal, or of the count before it.
 
-    `before` is the time up to which predictions are removed. `compacted` is the number of bytes by which the file is
-    smaller.
+    `before` is the time up to which predictions are removed. `returned` is whether the free bytes went back to the
+    system; those of a SQLite journal that another process has open stay free for new predictions.
     """
 
     before: datetime
     pruned: Pruned
     removed: bool
-    compacted: int
+    returned: bool = False
 
     @property
     def sentences(self) -> str:
@@ -32,10 +33,8 @@ class PrunedJournal:
         counts = f"{rows:,} predictions before {before}, and the {labels:,} labels given for them"
         if not self.removed:
             return f"Would remove {counts}\nNothing is removed: repeat the command with --yes"
-        lines = [f"Removed {counts}", f"Free space: {self.pruned.freed / 1e6:.1f} MB more"]
-        if self.compacted:
-            lines.append(f"The journal's file is {self.compacted / 1e6:.1f} MB smaller")
-        return "\n".join(lines)
+        place = "returned to the system" if self.returned else "free for new predictions: the journal is in use"
+        return f"Removed {counts}\n{self.pruned.freed / 1e6:.1f} MB are {place}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON types."""
@@ -44,12 +43,12 @@ class PrunedJournal:
             "removed": self.removed,
             "predictions": self.pruned.predictions,
             "labels": self.pruned.labels,
-            "free_bytes": self.pruned.freed,
-            "compacted_bytes": self.compacted,
+            "bytes": self.pruned.freed,
+            "returned": self.returned,
         }
 
 
-def prune_journal(settings: Settings, age: timedelta, *, remove: bool, compacts: bool) -> PrunedJournal:
+def prune_journal(settings: Settings, age: timedelta, *, remove: bool) -> PrunedJournal:
     """Count predictions older than an age, or remove them.
 
     Raises
@@ -60,12 +59,13 @@ def prune_journal(settings: Settings, age: timedelta, *, remove: bool, compacts:
         If the database does not answer.
     """
     _refuse_short(settings, age)
-    before = datetime.now(UTC) - age
+    before, url = datetime.now(UTC) - age, settings.database_url(settings.journal.url)
     with Project.open(settings) as project:
         if not remove:
-            return PrunedJournal(before, count_older(project.engine, before), removed=False, compacted=0)
+            return PrunedJournal(before, count_older(project.engine, before), removed=False)
         pruned = prune(project.engine, before)
-        return PrunedJournal(before, pruned, removed=True, compacted=compact(project.engine) if compacts else 0)
+    returned = not url.startswith("sqlite") or rewrite_unused_pages(url)
+    return PrunedJournal(before, pruned, removed=True, returned=returned)
 
 
 def _refuse_short(settings: Settings, age: timedelta) -> None:
