@@ -38,6 +38,7 @@ NAMES = (
     "startup",
     "drift",
     "profiles",
+    "scale",
     "levels",
     "alarms",
     "alarms rare",

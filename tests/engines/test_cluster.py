@@ -13,7 +13,7 @@ import polars as pl
 import psutil
 import pytest
 
-from churnops.cluster import open_workers
+from churnops.cluster import Workers, completed, open_workers
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.errors import ClusterError
@@ -176,8 +176,18 @@ def test_the_general_recipe_gives_the_same_bundle(tmp_path: Path, telecom: pl.Da
     assert len(hashes) == 1
 
 
-def test_a_folder_is_monitored_with_the_counts_of_one_process(here: Path):
+def test_a_folder_is_counted_as_in_one_process_though_killed(here: Path, monkeypatch: pytest.MonkeyPatch):
+    killed = iter([kill_local_worker])
+
+    def killing(workers: Workers, *arguments: Any) -> Iterator[Any]:
+        for counts in completed(workers, *arguments):
+            if workers.description:
+                next(killed, lambda: None)()
+            yield counts
+
+    monkeypatch.setattr("churnops.monitoring.folder.completed", killing)
     bundle = require_deployed(here / "models")
     one, two = (batch_from_folder(here / "in", bundle, here / "models", address=address) for address in ("", "local:2"))
     assert one.rows == two.rows == FILES * ROWS
     assert one.sha256 == two.sha256
+    assert next(killed, None) is None

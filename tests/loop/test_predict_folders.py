@@ -70,6 +70,21 @@ def test_a_folder_gives_the_scores_of_its_rows_in_one_file(here: Path, tmp_path:
     assert table["churn_probability"].equals(expected["churn_probability"])
 
 
+def test_partitions_may_be_columns_of_the_schema(here: Path, tmp_path: Path):
+    table = pl.read_csv(here / "csv/0.csv").filter(pl.col("State").is_in(["KS", "NJ"])).sort("State", "Account length")
+    columns = ["State", "Customer service calls"]
+    for values, part in table.partition_by(columns, as_dict=True, include_key=False).items():
+        folder = tmp_path / "in" / "/".join(f"{name}={value}" for name, value in zip(columns, values, strict=True))
+        folder.mkdir(parents=True)
+        part.write_parquet(folder / "a.parquet")
+    table.write_parquet(tmp_path / "one.parquet")
+    FileScorer(here / "models").score(tmp_path / "one.parquet", tmp_path / "one-scored.parquet")
+    predict(here, tmp_path / "in", tmp_path / "out")
+    one = pl.read_parquet(tmp_path / "one-scored.parquet")
+    parts = pl.concat(map(pl.read_parquet, (tmp_path / "out").glob("part-*")))
+    assert sorted(parts["churn_probability"]) == sorted(one["churn_probability"])
+
+
 def test_the_manifest_lists_every_part_with_its_hash(here: Path, tmp_path: Path):
     predict(here, Path("parquet"), tmp_path / "out")
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
@@ -112,7 +127,8 @@ def test_targets_that_would_lose_files_are_refused(here: Path, tmp_path: Path):
     for target, overwrite, message in (
         (tmp_path / "out.csv", False, "so the result is one: name it without .csv"),
         (tmp_path / "no/out", False, "is not a folder: make it first"),
-        (here / "parquet/out", False, "is in the folder that is scored"),
+        (here / "parquet/out", False, "or is in it"),
+        (here, True, "contains the folder that is scored"),
         (tmp_path / "own", False, "exists already"),
         (tmp_path / "own", True, "was not written by `churnops predict`"),
     ):

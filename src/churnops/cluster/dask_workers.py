@@ -1,6 +1,8 @@
 """Workers of a Dask cluster: a running one, or one that is started on this machine and stopped."""
 
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
@@ -61,10 +63,6 @@ class DaskWorkers:
         return count
 
     @cached_property
-    def _versions(self) -> dict[str, str]:
-        return versions()
-
-    @cached_property
     def _threads(self) -> dict[str, int]:
         return threads_of_libraries()
 
@@ -75,7 +73,7 @@ class DaskWorkers:
 
     def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":
         """Start a task."""
-        task: Future[R] = self._executor.submit(_run, self._versions, self._threads, function, *args)
+        task: Future[R] = self._executor.submit(_run, versions(), self._threads, function, *args)
         return task
 
     def check(self) -> None:
@@ -95,7 +93,7 @@ class DaskWorkers:
         for name, known in answers.items():
             if isinstance(known, Exception):
                 raise ClusterError(f"{name} of the Dask cluster cannot run churnops: {first_line(known)}")
-            if other := difference(self._versions, known):
+            if other := difference(versions(), known):
                 raise ClusterError(f"{name} of the Dask cluster {other}: {SAME}")
 
 
@@ -181,15 +179,29 @@ def _connected(address: str) -> Iterator["Client"]:
             with client:
                 yield client
             return
-        cluster = LocalCluster(
-            n_workers=int(address.removeprefix(LOCAL)),
-            threads_per_worker=1,
-            host="127.0.0.1",
-            security=Security.temporary(),  # other accounts of this machine cannot give tasks to the workers
-            dashboard_address="127.0.0.1:0",
-            worker_dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-            env={"POLARS_MAX_THREADS": "1"},
-        )
+        with _without_interrupts():
+            cluster = LocalCluster(
+                n_workers=int(address.removeprefix(LOCAL)),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                security=Security.temporary(),  # other accounts of this machine cannot give tasks to the workers
+                dashboard_address="127.0.0.1:0",
+                worker_dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+                env={"POLARS_MAX_THREADS": "1"},
+            )
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C in the block, and in the processes that it starts: the terminal sends it to them, too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)

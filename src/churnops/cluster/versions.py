@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 import churnops
@@ -9,6 +10,7 @@ import churnops
 LIBRARIES = ("numpy", "numba", "polars", "pyarrow", "scikit-learn", "xgboost", "xgboost-cpu")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions of churnops, Python, processor and libraries; missing libraries are left out."""
     known = {"churnops": churnops.__version__, "python": platform.python_version(), "processor": platform.machine()}

@@ -11,14 +11,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from churnops import __version__
 from churnops.cluster import completed, open_workers
 from churnops.data.accepted import Accepted
-from churnops.data.dataset import DataSet
+from churnops.data.dataset import DataSet, Part
 from churnops.data.targets import WRITTEN
 from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.errors import ChurnopsError, ClusterError, DataError
@@ -28,11 +27,11 @@ from churnops.model.deployed import require_deployed
 from churnops.model.sent import SentBundle
 from churnops.scoring.file import FileScorer, InterruptedRunError, ScoredFile, notices, others_read
 from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord
-from churnops.scoring.part import PartScorer, score_part
+from churnops.scoring.part import RECORDS, PartScorer, score_part
 from churnops.scoring.table import check_expected
 from churnops.scoring.unfinished import unfinished_folder
 
-PARTS, RECORDS, RESULT = "parts", "records", "result"
+PARTS, RESULT = "parts", "result"
 MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
 
 
@@ -77,12 +76,11 @@ class FolderScorer:
             _check_target(source, target, overwrite=overwrite)
         data, bundle, options = DataSet.of(source), require_deployed(self.options.models), self.options
         accepted = Accepted.of(bundle.schema, unknown=options.accept_unknown, missing=options.accept_missing)
-        parts, others = data.parts(), others_read(data.ending)
         with _unfinished(target, _identity(data, bundle, options)) as (folder, is_other):
             _check_target(source, target, overwrite=overwrite)  # another run may have finished meanwhile
             if is_other:
                 on_message("an earlier run used another input, model or option: starting again")
-            paths = [file.path for file in data.files]
+            paths, others = [file.path for file in data.files], others_read(data.ending)
             replaced = notices(paths, source.name, bundle.schema, others, on_message)
             scorer = PartScorer(
                 SentBundle.of(bundle),
@@ -92,42 +90,60 @@ class FolderScorer:
                 options.rows,
                 tuple(sorted(accepted.missing)),
             )
-            finished = Manifest(FolderRecords(scorer.folder / RECORDS)).finished()
-            resumed = sum(record.rows for record in finished.values())
+            resumed = sum(record.rows for record in _manifest(folder).finished().values())
             if resumed:
                 on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
-            done, share = resumed, sum(parts[number].share for number in finished)
-            with _keeping_parts(folder, target, finished):
-                with open_workers(self.address, options.threads) as workers:
-                    if workers.description:
-                        on_message(workers.description)
-                    on_rows(done, share, workers.count)
-                    shared = workers.share(scorer)
-                    tasks = ((shared, part) for part in parts if part.number not in finished)
-                    for record in completed(workers, score_part, tasks):
-                        finished[record.number] = record
-                        done, share = done + record.rows, share + parts[record.number].share
-                        on_rows(done, share, workers.count)
+            with _keeping_parts(folder, target):
+                records = self._score_parts(data.parts(), scorer, on_rows, on_message)
                 if DataSet.of(source).sha256 != data.sha256:
                     raise DataError(f"{source} changed while it was read: type the command again")
-                records = [finished[part.number] for part in parts]
-                cells = reduce(UnexpectedCells.merge, map(_unexpected, records), UnexpectedCells())
-                cells = replace(cells, rows=done)
+                cells = _unexpected(records)
                 check_expected(cells, bundle, source.name, accepted)
             _publish(folder, target, records, bundle, options)
         return ScoredFile(
-            done,
+            cells.rows,
             sum(record.churners for record in records),
             bundle.version_name,
             resumed,
-            tuple(replaced),
+            replaced,
             tuple(cells.unknown_sentences(bundle.schema)),
             tuple(cells.empty_sentences(bundle.schema)),
         )
 
+    def _score_parts(
+        self,
+        parts: Sequence[Part],
+        scorer: PartScorer,
+        on_rows: Callable[[int, float, int], None],
+        on_message: Callable[[str], None],
+    ) -> list[PartRecord]:
+        """Score the parts that are not finished; return the records of all, in order."""
+        finished = Manifest(FolderRecords(scorer.folder / RECORDS)).finished()
+        done, share = sum(record.rows for record in finished.values()), sum(parts[number].share for number in finished)
+        with open_workers(self.address, self.options.threads) as workers:
+            if workers.description:
+                on_message(workers.description)
+            on_rows(done, share, workers.count)
+            shared = workers.share(scorer)
+            tasks = [(shared, part) for part in parts if part.number not in finished]
+            for record in completed(workers, score_part, tasks):
+                finished[record.number] = record
+                done, share = done + record.rows, share + parts[record.number].share
+                on_rows(done, share, workers.count)
+        return [finished[part.number] for part in parts]
 
-def _unexpected(record: PartRecord) -> UnexpectedCells:
-    return UnexpectedCells.read(record.unexpected).in_file(record.source) if record.unexpected else UnexpectedCells()
+
+def _manifest(folder: Path) -> Manifest:
+    return Manifest(FolderRecords(folder / PARTS / RECORDS))
+
+
+def _unexpected(records: Sequence[PartRecord]) -> UnexpectedCells:
+    """Return the unexpected cells of all parts, each with the file of its first row."""
+    cells = UnexpectedCells()
+    for record in records:
+        if record.unexpected:
+            cells = cells.merge(UnexpectedCells.read(record.unexpected).in_file(record.source))
+    return replace(cells, rows=sum(record.rows for record in records))
 
 
 def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
@@ -136,8 +152,9 @@ def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
         raise DataError(f"{target}: {source} is a folder, so the result is one: name it without {target.suffix}")
     if not target.parent.is_dir():
         raise DataError(f"{target.parent} is not a folder: make it first")
-    if target.resolve().is_relative_to(source.resolve()):
-        raise DataError(f"{target} is in the folder that is scored: name another folder")
+    given, written = source.resolve(), target.resolve()
+    if written.is_relative_to(given) or given.is_relative_to(written):
+        raise DataError(f"{target} contains the folder that is scored, or is in it: name another folder")
     if target.exists() and not overwrite:
         raise DataError(f"{target} exists already: name another folder, or give --force to replace it")
     if target.exists() and not (target / MANIFEST).is_file():
@@ -183,31 +200,32 @@ def _unfinished(target: Path, identity: Mapping[str, Any]) -> Iterator[tuple[Pat
 
 
 @contextmanager
-def _keeping_parts(folder: Path, target: Path, finished: Mapping[int, PartRecord]) -> Iterator[None]:
+def _keeping_parts(folder: Path, target: Path) -> Iterator[None]:
     """Discard the parts if the input has to change; keep them if the same command can continue."""
 
     def kept() -> str:
-        rows = sum(record.rows for record in finished.values())
-        return f"{rows:,} finished rows are kept: type the same command again to continue, or remove {folder.parent}"
+        rows = sum(record.rows for record in _manifest(folder).finished().values())
+        again = f"type the same command again to continue, or remove {folder.parent}"
+        return f"{rows:,} finished rows are kept: {again}" if rows else ""
 
     try:
         yield
     except ClusterError as error:
-        if finished:
-            error.add_note(kept())
+        if text := kept():
+            error.add_note(text)
         raise
     except ChurnopsError:
         shutil.rmtree(folder / PARTS / RECORDS)
         (folder / PARTS / RECORDS).mkdir()
         raise
     except OSError as error:
-        if not finished:
+        if not (text := kept()):
             raise
-        raise DataError(f"{target} cannot be written: {error.strerror or error}; {kept()}") from None
+        raise DataError(f"{target} cannot be written: {error.strerror or error}; {text}") from None
     except KeyboardInterrupt:
-        if not finished:
+        if not (text := kept()):
             raise
-        raise InterruptedRunError(f"stopped; {kept()}") from None
+        raise InterruptedRunError(f"stopped; {text}") from None
 
 
 def _publish(folder: Path, target: Path, records: Sequence[PartRecord], bundle: Bundle, options: FileScorer) -> None:

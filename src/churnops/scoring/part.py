@@ -20,6 +20,9 @@ from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord, file_
 from churnops.scoring.table import ScoredTable, score_table
 from churnops.scoring.unfinished import ROW_GROUP
 
+RECORDS = "records"
+"""Folder of the parts' records, in the folder of their files."""
+
 
 @dataclass(frozen=True)
 class PartScorer:
@@ -28,7 +31,7 @@ class PartScorer:
     Attributes
     ----------
     folder
-        Folder of the parts' files; `folder / "records"` has their records.
+        Folder of the parts' files and of their records.
     rows
         Rows that are scored at once.
     may_lack
@@ -63,7 +66,7 @@ class PartScorer:
         fsync_folder(self.folder)
         document = cells.to_json()
         record = PartRecord(part.number, data, sha256, part.file.name, part.first_row, rows, churners, document)
-        return Manifest(FolderRecords(self.folder / "records")).commit(record)
+        return Manifest(FolderRecords(self.folder / RECORDS)).commit(record)
 
     def _scored(self, part: Part) -> Iterator[ScoredTable]:
         bundle, others = self.bundle.load(), others_read(part.file.path.suffix)
