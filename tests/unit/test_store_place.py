@@ -60,6 +60,17 @@ def test_another_machine_copies_the_deployed_version_and_its_sample(
     assert reference_path(two.folder, bundles[0].content_sha256).read_bytes() == b"a sample"
 
 
+def test_the_customers_of_a_challenger_are_known_on_every_machine(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    sha256 = bundles[1].content_sha256
+    save_reference(one.folder, sha256, b"a sample")
+    one.place.share_customers(sha256)
+    two.place.fetch_customers(sha256)
+    assert reference_path(two.folder, sha256).read_bytes() == b"a sample"
+
+
 def test_of_two_machines_that_deploy_at_once_one_succeeds(
     machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle], log: DeploymentLog
 ):
@@ -155,6 +166,45 @@ def test_a_damaged_copy_is_replaced(machines: list[DeploymentFolder], bundles: t
     again = StorePlace(two.place.store, two.folder)  # type: ignore[attr-defined]
     again.follow()
     assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
+
+
+def test_a_removed_copy_is_made_again_by_a_running_service(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    deploy(one, bundles[0])
+    for _ in range(2):
+        two.place.follow()
+        assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
+        shutil.rmtree(two.folder)
+
+
+def test_a_deployment_of_unknown_outcome_is_finished_by_the_next(
+    machines: list[DeploymentFolder],
+    bundles: tuple[Bundle, Bundle],
+    log: DeploymentLog,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    one, two = machines
+    deploy(one, bundles[0])
+    replace = ObjectStore.replace
+
+    def lost(store: ObjectStore, name: str, data: bytes, expected: Stored) -> Stored:
+        replace(store, name, data, expected)
+        patch.setattr(ObjectStore, "read", fail)
+        return fail()
+
+    def fail(*_: object, **__: object) -> Stored:
+        raise StoreError("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectStore, "replace", lost)
+        with pytest.raises(StoreError, match="whether the version is deployed is not known: repeat the command"):
+            deploy(one, bundles[1], 2)
+    assert [d.closed for d in log.history()] == ["done", None]
+    with two.locked():
+        assert [d.closed for d in two.recover()] == ["done"]
+    assert require_deployed(two.folder).content_sha256 == bundles[1].content_sha256
 
 
 def test_a_store_without_its_document_stops_deployments_not_readers(

@@ -41,7 +41,8 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     with Project.open(settings) as project:
         project.keys.record()
         keys = project.keys.active()
-        project.place.refresh()
+        if project.place.current() is None:  # otherwise the service follows the store by itself
+            project.place.refresh()
     if not keys and not is_loopback(host):
         raise SettingsError(
             f"no API key is valid, and other machines can reach {host}: "

@@ -65,6 +65,7 @@ class Service:
         self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
         self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
+        self._place = project.place
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
         self._presence = Presence(project.replicas, self.model, lambda: self._failing.get(COPY))
         self._question: asyncio.Future[None] | None = None
@@ -99,7 +100,7 @@ class Service:
 
     async def follow_place(self) -> None:
         """Copy deployments from an object store until cancelled; if that fails, the loaded model stays."""
-        if isinstance(place := self.project.place, StorePlace):
+        if isinstance(place := self._place, StorePlace):
             while True:
                 await self._watch(COPY, place.follow)
                 await asyncio.sleep(STORE_SECONDS)

@@ -329,6 +329,7 @@ def _release(
     version = registry.register(bundle, run.models[run_id], run_id, tags)
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
+    project.place.share_customers(bundle.content_sha256)
     candidate = ReleaseCandidate(
         bundle,
         version,

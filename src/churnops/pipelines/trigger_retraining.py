@@ -247,6 +247,7 @@ class _Job:
         run_id, models, sha256 = run.runs[STEPS[5]], self.project.models, retrained.challenger.content_sha256
         save_trained_on(models, sha256, retrained.trained_on)
         save_reference(models, sha256, retrained.trained.reference)
+        self.project.place.share_customers(sha256)
         auc = retrained.evaluation(retrained.trained.winner).metrics["roc_auc"].value
         lineage = retrained.challenger.lineage
         tags = {"reason": self.task.cause, "roc_auc": f"{auc:.4f}", "training_sha256": lineage["data_sha256"]}

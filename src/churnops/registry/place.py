@@ -62,6 +62,12 @@ class Place:
     def fetch(self, name: str, content_sha256: str) -> None:
         """Copy a version folder to this machine, if it is elsewhere and not here yet."""
 
+    def share_customers(self, content_sha256: str) -> None:
+        """Copy the files on a model's training customers to where the models are, if that is elsewhere."""
+
+    def fetch_customers(self, content_sha256: str) -> None:
+        """Copy the files on a model's training customers to this machine, if they are elsewhere and not here yet."""
+
     def swap(self, intent: "Intent") -> None:
         """Deploy a version folder: readers see either the old one or the new one."""
         self._point_to(intent.folder)

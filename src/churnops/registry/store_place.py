@@ -119,17 +119,35 @@ class StorePlace(Place):
                     )
                 return
             assert self._seen is not None
-            if self._adopted != self._seen.etag:
+            if self._adopted != self._seen.etag or not is_folder(self.versions / document.folder):
                 self._fetch(document.folder, document.content_sha256 or "")
                 self._adopted = self._seen.etag
             if self.current() != document.folder:
                 self._point_to(document.folder)
 
     def publish(self, name: str, content_sha256: str) -> None:
-        """Copy a version folder, and what is known of its training customers, to the store."""
-        for path in self._files(name, content_sha256):
+        """Copy a version folder, and the files on its training customers, to the store."""
+        for file in BUNDLE_FILES:
+            self._upload(self.versions / name / file)
+        self.share_customers(content_sha256)
+
+    def share_customers(self, content_sha256: str) -> None:
+        """Copy the files on a model's training customers to the store: another machine may compare or promote it."""
+        for path in self._customers(content_sha256):
             if path.is_file():
-                self.store.upload(str(path.relative_to(self.folder)), path)
+                self._upload(path)
+
+    def fetch_customers(self, content_sha256: str) -> None:
+        """Copy the files on a model's training customers from the store, unless they are here or nowhere."""
+        for path in self._customers(content_sha256):
+            if path.is_file():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            close_to_others(path.parent)
+            unfinished = path.with_name(f".{path.name}.unfinished")
+            if self._download(str(path.relative_to(self.folder)), unfinished):
+                close_to_others(unfinished)
+                unfinished.replace(path)
 
     def fetch(self, name: str, content_sha256: str) -> None:
         """Copy a version folder from the store, unless it is here undamaged.
@@ -157,7 +175,7 @@ class StorePlace(Place):
             bundle = Bundle.load(unfinished)
             if bundle.content_sha256 != content_sha256:
                 raise BundleError(f"bundle {folder} is refused: the store names another model in this folder")
-            self._fetch_customers(content_sha256)
+            self.fetch_customers(content_sha256)
             if folder.is_symlink():
                 folder.unlink()
             elif folder.exists():  # damaged
@@ -235,7 +253,11 @@ class StorePlace(Place):
                 self._seen = self.store.replace(PRODUCTION, data, self._seen)
         except StoreError as error:
             # A write whose answer was lost may be complete; obstore's repetition of it is then refused.
-            written = self.store.read(PRODUCTION, max_bytes=2**16)
+            try:
+                written = self.store.read(PRODUCTION, max_bytes=2**16)
+            except StoreError:
+                unknown = "whether the version is deployed is not known: repeat the command"
+                raise StoreError(f"{error}; {unknown}") from None
             if written is not None and written.data == data:
                 self._seen = written
             elif isinstance(error, ConditionError):
@@ -245,9 +267,6 @@ class StorePlace(Place):
             else:
                 raise
 
-    def _files(self, name: str, content_sha256: str) -> list[Path]:
-        return [*(self.versions / name / file for file in BUNDLE_FILES), *self._customers(content_sha256)]
-
     def _customers(self, content_sha256: str) -> list[Path]:
         """Return the files about a model's training customers, which need not exist."""
         return [
@@ -255,14 +274,8 @@ class StorePlace(Place):
             reference.reference_path(self.folder, content_sha256),
         ]
 
-    def _fetch_customers(self, content_sha256: str) -> None:
-        for path in self._customers(content_sha256):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            close_to_others(path.parent)
-            unfinished = path.with_name(f".{path.name}.unfinished")
-            if self._download(str(path.relative_to(self.folder)), unfinished):
-                close_to_others(unfinished)
-                unfinished.replace(path)
+    def _upload(self, path: Path) -> None:
+        self.store.upload(str(path.relative_to(self.folder)), path)
 
     def _download(self, name: str, path: Path) -> bool:
         """Copy an object to a new file, unless the store lacks it; return whether it has it."""

@@ -66,6 +66,7 @@ def _trained_on(project: Project, *bundles: Bundle) -> list[Identities]:
     """Return the training customers of each model; raise `DataError` if those of one are not known."""
     known = []
     for bundle in bundles:
+        project.place.fetch_customers(bundle.content_sha256)
         identities = load_trained_on(project.models, bundle.content_sha256)
         if identities is None:
             raise DataError(f"the training rows of {bundle.version_name} are not known")
