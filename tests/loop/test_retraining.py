@@ -25,8 +25,8 @@ from churnops.journal.predictions import PredictionRow, write_predictions
 from churnops.journal.tables import alerts
 from churnops.journal.turn import turn
 from churnops.model import Bundle
+from churnops.pipelines import release, sources
 from churnops.pipelines import run_monitoring as monitoring
-from churnops.pipelines import sources
 from churnops.pipelines.promote import promote
 from churnops.pipelines.run_all import run_all
 from churnops.pipelines.trigger_retraining import RUNNING, trigger_retraining
@@ -34,6 +34,7 @@ from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on
+from churnops.retraining.check import Check
 from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.pipeline import EXPERIMENT, STEPS
 from churnops.retraining.policy import RetrainingTask
@@ -41,7 +42,7 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
-from tests.support.processes import CHURNOPS, PATIENCE, run, start
+from tests.support.processes import CHURNOPS, PATIENCE, free_port, run, start
 from tests.support.projects import LATER, quick, write_project, write_small_data
 from tests.support.serving import Server
 
@@ -592,6 +593,17 @@ def test_a_deployment_the_running_api_does_not_follow_is_rolled_back(
         kinds = [(d.kind, d.closed) for d in DeploymentLog(engine).history()]
     assert kinds == [("deploy", "done"), ("deploy", "done"), ("rollback", "done")]
     assert told(settings)[-1] == "rolled_back"
+
+
+def test_a_deployment_that_a_replica_refuses_is_rolled_back(
+    settings: Settings, reversed_world: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Even if the address leads to no service."""
+    before, reason = production(settings), "api-2 0.0.0.0:8000 refuses it: its hash differs"
+    monkeypatch.setattr(release, "check_replicas", lambda *_: Check("failed", reason, 0, 0.1))
+    summary = retrain(replace_retraining(settings, check_url=f"http://127.0.0.1:{free_port()}"), reversed_world)
+    assert (summary.status, summary.check.reason if summary.check else "") == ("rolled back", reason)
+    assert production(settings).content_sha256 == before.content_sha256
 
 
 def test_a_failed_check_is_critical_if_the_earlier_model_is_damaged(

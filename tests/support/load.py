@@ -165,7 +165,7 @@ class Load:
                 asked.done, asked.seconds = self._event(), time.perf_counter() - started
             (self.acknowledged if asked.answer.status == 200 else self.refused).append(asked)
             if asked.answer.headers.get("connection") == "close":
-                return True
+                return self.reconnects
         return False
 
     def _event(self) -> int:
