@@ -32,7 +32,7 @@ from tests.support.parts import find_part
 from tests.support.postgres import Cluster, private_cluster
 from tests.support.processes import PATIENCE, until, wait_for
 from tests.support.projects import write_project
-from tests.support.serving import RECORDED, Deployer, Server
+from tests.support.serving import Deployer, Server, recorded_rows
 
 pytestmark = [pytest.mark.needs("postgresql"), pytest.mark.needs("haproxy")]
 log = logging.getLogger("churnops.endurance")
@@ -80,10 +80,9 @@ class Fleet:
 
     def recorded(self, load: Load) -> list[tuple[Any, ...]]:
         """Return the journal's predictions of the customers of a load."""
-        ids = [asked.customer_id for asked in load.asked]
-        query = f"SELECT {', '.join(RECORDED)} FROM predictions WHERE customer_id = ANY(%s)"
+        ids = {asked.customer_id for asked in load.asked}
         with psycopg.connect(self.cluster.url.replace("+psycopg", "")) as connection:
-            return connection.execute(query, (ids,)).fetchall()
+            return [row for row in recorded_rows(connection) if row[1] in ids]
 
     def check_answers(self, load: Load) -> None:
         """Fail unless each answer is exactly that of the model that it names."""
@@ -179,7 +178,7 @@ def test_every_replica_shows_the_live_counts_of_all(fleet: Fleet, customers):
 
     asyncio.run(work())
     with psycopg.connect(fleet.cluster.url.replace("+psycopg", "")) as connection:
-        query = "SELECT count(*) FROM predictions WHERE model_version = %s"
+        query = "SELECT count(*) FROM predictions JOIN layouts ON layouts.id = layout WHERE model_version = %s"
         (expected,) = connection.execute(query, (bundle.version_name,)).fetchone() or (0,)
     for server in fleet.servers.values():
         wait_for("it shows all", lambda s=server: s.metric("churnops_live_rows") == expected)
