@@ -11,10 +11,10 @@ from sqlalchemy import select
 from churnops.journal.tables import alerts
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
+from tests.support.commands import cron_lines
 from tests.support.monitoring import asked, customers, database, longer_calls
 from tests.support.processes import CHURNOPS, PATIENCE, run, start
 from tests.support.projects import deployed, write_store
-from tests.unit.test_schedules import cron_lines
 
 
 def test_each_job_runs_and_a_second_cycle_at_once_is_harmless(project: tuple[Settings, RunSummary], tmp_path: Path):

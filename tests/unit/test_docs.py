@@ -1,7 +1,6 @@
 """Links, commands, settings, modules, files and folders that the documentation names exist."""
 
 import re
-import shlex
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -10,13 +9,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
 
-import click
 import pytest
 from pydantic import BaseModel
 
 from churnops.alerting.notices import Subject
-from churnops.cli import main
 from churnops.settings import Settings
+from tests.support.commands import problem
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = {
@@ -125,33 +123,6 @@ def code_spans(text: str) -> Iterator[str]:
     prose = FENCE.sub("", text)
     for span in re.findall(r"`([^`]+)`", prose):
         yield " ".join(span.split())
-
-
-def problem(line: str, *, complete: bool) -> str | None:
-    """Return the problem of a command line, or None. Values are not checked; `complete` asks for every argument."""
-    words = shlex.split(line, comments=True)[1:]
-    words = words[: next((i for i, word in enumerate(words) if word in {">", "|", "&&", "&"}), len(words))]
-    command: click.Command = main
-    while True:
-        parser = command.make_parser(click.Context(command, **main.context_settings))
-        parser.allow_interspersed_args = not isinstance(command, click.Group)
-        try:
-            values, others, _ = parser.parse_args(words)
-        except click.BadOptionUsage as error:
-            return error.format_message() if complete else None
-        except click.UsageError as error:
-            return error.format_message()
-        if not isinstance(command, click.Group) or not others:
-            break
-        if others[0] not in command.commands:
-            return f"no command {others[0]!r}"
-        command, words = command.commands[others[0]], others[1:]
-    if others:
-        return f"too much: {others}"
-    for parameter in command.params if complete else ():
-        if parameter.required and not isinstance(values.get(parameter.name or ""), str | tuple | list):
-            return f"no {parameter.make_metavar(click.Context(command, **main.context_settings))}"
-    return None
 
 
 def is_setting(name: str) -> bool:

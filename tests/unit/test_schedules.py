@@ -12,20 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.test_docs import REPOSITORY, problem
+from tests.support.commands import SCHEDULES, cron_lines, problem
 
-FOLDER = REPOSITORY / "deploy/schedules"
-UNITS = sorted(path.name for path in FOLDER.glob("churnops-*"))
+UNITS = sorted(path.name for path in SCHEDULES.glob("churnops-*"))
 FIELD = r"(\*|\d+)(/\d+)?"
 
 
 def text(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def cron_lines() -> list[str]:
-    """Return the jobs of the crontab."""
-    return [line for line in text("crontab").splitlines() if line[:1] not in ("", "#") and not re.match(r"\w+=", line)]
+    return (SCHEDULES / name).read_text(encoding="utf-8")
 
 
 def commands() -> Iterator[str]:
@@ -60,7 +54,7 @@ def test_each_unit_has_the_sections_that_systemd_needs(name: str) -> None:
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read_string(re.sub(r"^ExecStartPost=", "ExecStart_Post=", text(name), flags=re.MULTILINE))
     if name.endswith(".timer"):
-        assert (FOLDER / name.replace(".timer", ".service")).exists()
+        assert (SCHEDULES / name.replace(".timer", ".service")).exists()
         assert unit["Timer"]["Persistent"] == "yes"
     else:
         assert unit["Service"]["Type"] == "oneshot"

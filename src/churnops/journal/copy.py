@@ -68,6 +68,8 @@ def copy_journal(
         reader = opened.enter_context(old.connect())
         if reader.dialect.name == "postgresql":
             reader.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        for table in metadata.sorted_tables:
+            _refuse_others(reader, new, table)
         _make_partitions(reader, new)
         total, done = sum(row_count(reader, table) for table in metadata.sorted_tables), 0
         written: dict[str, int] = {}
@@ -108,6 +110,22 @@ def _make_partitions(source: Connection, target: Engine) -> None:
             make_partitions(connection, list(months(moment(first), moment(last)))[-MAX_MONTHS:])
 
 
+def _refuse_others(source: Connection, target: Engine, table: Table) -> None:
+    """Refuse a target with rows of another journal, before anything is written."""
+    with target.connect() as reader:
+        if row_count(reader, table) == 0:
+            return
+        others = 0
+        for row, other in _differences(source, reader, table):
+            others += other is not None and row is None and table.name not in PASSING
+            others += other is not None and row is not None and row != other and table.name not in CHANGED
+    if others:
+        raise JournalError(
+            f"the target is not a copy of the source: the source lacks {others:,} rows of its table {table.name}: name "
+            "an empty database"
+        )
+
+
 def _copy_table(source: Connection, target: Engine, table: Table) -> Iterator[tuple[int, int]]:
     """Make a table of the target equal to the source's; yield the numbers of rows compared and written, by page."""
     with target.connect() as reader:
@@ -117,7 +135,6 @@ def _copy_table(source: Connection, target: Engine, table: Table) -> Iterator[tu
             changed = [row for row, other in page if row and other and row != other]
             extra = [other for row, other in page if other and not row]
             if lacking or changed or extra:
-                _refuse_others(table, changed, extra)
                 with target.begin() as connection:
                     _remove(connection, table, [*changed, *extra])
                     write(connection, table, [*changed, *lacking])
@@ -138,15 +155,6 @@ def _differences(source: Connection, target: Connection, table: Table) -> Iterat
         yield left if has_left else None, right if has_right else None
         left = next(lefts, None) if has_left else left
         right = next(rights, None) if has_right else right
-
-
-def _refuse_others(table: Table, changed: list[Values], extra: list[Values]) -> None:
-    others = len(changed if table.name not in CHANGED else []) + len(extra if table.name not in PASSING else [])
-    if others:
-        raise JournalError(
-            f"the target is not a copy of the source: the source lacks {others:,} rows of its table {table.name}: name "
-            "an empty database"
-        )
 
 
 def _remove(connection: Connection, table: Table, rows: list[Values]) -> None:
