@@ -60,6 +60,8 @@ def read_pages(
 
 def _fetch(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Return rows as the driver's tuples; SQLAlchemy's rows would take as long again as the query."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL jit = off")  # compiling takes longer than a page
     with connection.execute(query, parameters) as result:
         assert result.cursor is not None
         return list(result.cursor.fetchall())
