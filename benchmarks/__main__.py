@@ -52,6 +52,7 @@ NAMES = (
     "recovery",
     "retraining",
     "dashboard",
+    "journal_size",
     "tables",
     "leaks",
     "small",

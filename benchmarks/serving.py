@@ -98,13 +98,19 @@ def served_project(folder: Path) -> str:
     return str(json.loads(made.stdout)["token"])
 
 
-def lua(folder: Path, key: str) -> str:
-    """Return wrk's script: the customers of one raw table, in turn."""
+def customers_of(folder: Path) -> list[dict[str, object]]:
+    """Return the first 200 customers of one raw table, as the API takes them."""
     bundle = Bundle.load(folder / "models" / "production")
     table = read_table(ROOT / "data" / "raw" / "churn-20.csv").head(200)
     customers = check_customers(table, bundle.schema, "raw")
     columns, form = encode(customers, bundle.schema), CustomerForm(bundle.schema)
-    bodies = [json.dumps(form.example(columns, row) | {"customer_id": f"C-{row}"}) for row in range(table.height)]
+    return [form.example(columns, row) for row in range(table.height)]
+
+
+def lua(folder: Path, key: str) -> str:
+    """Return wrk's script: the customers of one raw table, in turn."""
+    customers = enumerate(customers_of(folder))
+    bodies = [json.dumps(customer | {"customer_id": f"C-{row}"}) for row, customer in customers]
     return "\n".join(
         [
             "bodies = {" + ",".join(f"[==[{body}]==]" for body in bodies) + "}",

@@ -73,7 +73,8 @@ def main() -> None:
 def make(folder: Path, *, reports: int, predictions: int) -> Settings:
     """Run the main job on the repository's data in a new folder, and add a history."""
     document = yaml.safe_load(default_config())
-    document["data"] = {name: [str(ROOT / path) for path in paths] for name, paths in document["data"].items()}
+    for name in ("raw", "production"):
+        document["data"][name] = [str(ROOT / path) for path in document["data"][name]]
     folder.mkdir(parents=True)
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False))
