@@ -134,37 +134,44 @@ def dask_workers(address: str) -> Iterator[DaskWorkers]:
     ClusterError
         See `open_workers`; and if the scheduler is lost, or a task ends its workers again and again.
     """
-    if address in _open:
-        yield _open[address]
-        return
     try:
-        from distributed import KilledWorker
+        import distributed  # noqa: F401
     except ImportError:
-        raise ClusterError(
-            "cluster.address needs Dask, which is not installed: pip install churnops[cluster]"
-        ) from None
-    with _connected(address) as client:
-        workers = DaskWorkers(client, address)
-        workers.check()
-        _open[address] = workers
-        try:
-            yield workers
-        except CancelledError:
-            raise ClusterError(
-                f"the connection to the Dask scheduler of {address} is lost: when it runs again, type the command again"
-            ) from None
-        except KilledWorker as error:
-            reason = f"the same task ended {error.allowed_failures + 1} workers, as a lack of memory does"
-            raise ClusterError(f"{reason}: give the workers of {address} more memory") from None
-        finally:
-            del _open[address]
+        raise ClusterError("cluster.address: Dask is not installed: pip install churnops[cluster]") from None
+    with _explaining(address):
+        if address in _open:
+            yield _open[address]
+            return
+        with _connected(address) as client:
+            workers = DaskWorkers(client, address)
+            workers.check()
+            _open[address] = workers
+            try:
+                yield workers
+            finally:
+                del _open[address]
+
+
+@contextmanager
+def _explaining(address: str) -> Iterator[None]:
+    """Turn the errors of a lost scheduler and of dying workers into a `ClusterError`."""
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except CancelledError:
+        reason = f"the connection to the Dask scheduler of {address} is lost"
+        raise ClusterError(f"{reason}: when it runs again, type the command again") from None
+    except KilledWorker as error:
+        reason = f"the same task ended {error.allowed_failures + 1} workers, as a lack of memory does"
+        raise ClusterError(f"{reason}: give the workers of {address} more memory") from None
 
 
 @contextmanager
 def _connected(address: str) -> Iterator["Client"]:
     """Yield a client of the cluster. Dask's own messages are not shown: errors of tasks and connections are raised."""
     from dask import config
-    from distributed import Client, LocalCluster, Security
+    from distributed import Client
 
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -179,9 +186,18 @@ def _connected(address: str) -> Iterator["Client"]:
             with client:
                 yield client
             return
+        with _started(int(address.removeprefix(LOCAL))) as cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+def _started(workers: int) -> Any:
+    """Start worker processes on this machine; return them as Dask's cluster."""
+    from distributed import LocalCluster, Security
+
+    try:
         with _without_interrupts():
-            cluster = LocalCluster(
-                n_workers=int(address.removeprefix(LOCAL)),
+            return LocalCluster(
+                n_workers=workers,
                 threads_per_worker=1,
                 host="127.0.0.1",
                 security=Security.temporary(),  # other accounts of this machine cannot give tasks to the workers
@@ -190,8 +206,10 @@ def _connected(address: str) -> Iterator["Client"]:
                 silence_logs=logging.CRITICAL,
                 env={"POLARS_MAX_THREADS": "1"},
             )
-        with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+    except RuntimeError as error:
+        advice = 'a Python program needs `if __name__ == "__main__":` before its work'
+        reason = first_line(error).rstrip(".")
+        raise ClusterError(f"the workers of {LOCAL}{workers} cannot be started: {reason}; {advice}") from None
 
 
 @contextmanager
