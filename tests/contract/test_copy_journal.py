@@ -26,7 +26,7 @@ from churnops.journal.tables import (
     microseconds,
     predictions,
 )
-from tests.support.journals import LASTING, POSTGRESQL, START, intent
+from tests.support.journals import DAY, LASTING, POSTGRESQL, START, intent
 from tests.support.parts import find_part
 from tests.support.projects import write_project
 
@@ -49,7 +49,7 @@ def value(table: Table, name: str, number: int) -> Any:
         return number / 7
     if isinstance(column.type, LargeBinary):
         return bytes([0, number % 256, 255])
-    return number - 5 if name == "hash" else number
+    return {"hash": number - 5, "at": microseconds(START) + number}.get(name, number)
 
 
 def a_row(table: Table, number: int) -> dict[str, Any]:
@@ -162,13 +162,14 @@ def test_a_journal_with_other_rows_is_refused(source: tuple[str, Engine], url: s
 @pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
 def test_predictions_go_to_the_partitions_of_their_months(source: tuple[str, Engine], url: str) -> None:
     with source[1].begin() as connection:
-        connection.execute(insert(predictions).values(a_row(predictions, 9) | {"at": microseconds(START)}))
+        connection.execute(insert(predictions).values(a_row(predictions, 9) | {"at": microseconds(START - 40 * DAY)}))
     copy_journal(source[0], url)
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         counts = [
-            connection.execute(f"SELECT count(*) FROM predictions_{name}").fetchone() for name in ("2026_01", "default")
+            connection.execute(f"SELECT count(*) FROM predictions_{name}").fetchone()
+            for name in ("2025_11", "2026_01", "default")
         ]
-    assert counts == [(1,), (8,)]  # the others are of 1970
+    assert counts == [(1,), (8,), (0,)]
 
 
 @pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
