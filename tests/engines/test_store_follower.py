@@ -7,14 +7,18 @@ from pathlib import Path
 import pytest
 
 from churnops.api.customers import CustomerForm
+from churnops.api.presence import REPORT_SECONDS
+from churnops.journal import open_database
+from churnops.journal.replicas import ReplicaStore
 from churnops.model import Bundle
 from churnops.objects import ObjectStore
 from churnops.registry.store_place import StorePlace
+from churnops.retraining.follow import check_replicas
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
 from tests.support.load import Recomputed
 from tests.support.object_stores import Proxy, StoreServer, faulty_proxy, s3_variables
-from tests.support.processes import wait_for
+from tests.support.processes import PATIENCE, wait_for
 from tests.support.projects import quick, write_project
 from tests.support.serving import Deployer, Server
 
@@ -52,12 +56,19 @@ def deployer(in_s3: Settings) -> Iterator[Deployer]:
 
 
 @pytest.fixture
+def store(in_s3: Settings) -> Iterator[ReplicaStore]:
+    engine = open_database(in_s3.database_url(in_s3.journal.url))
+    yield ReplicaStore(engine)
+    engine.dispose()
+
+
+@pytest.fixture
 def bundles(trained: TrainedModels) -> tuple[Bundle, Bundle]:
     return trained.models["decision_tree"].bundle, trained.models["logistic_regression"].bundle
 
 
 def test_a_service_follows_the_store_and_answers_while_it_is_away(
-    deployer: Deployer, bundles: tuple[Bundle, Bundle], replica: Server, proxy: Proxy
+    deployer: Deployer, bundles: tuple[Bundle, Bundle], replica: Server, proxy: Proxy, store: ReplicaStore
 ):
     answers = asks(replica, bundles)
     assert replica.get("/health/ready").status == 503
@@ -79,9 +90,11 @@ def test_a_service_follows_the_store_and_answers_while_it_is_away(
     assert "hidden-secret" not in replica.log()
 
     proxy.begin("damage", "/versions/")
-    deployer.deploy(bundles[1])
+    folder = deployer.deploy(bundles[1]).name
     wait_for("the damage is found", lambda: "is refused: " in replica.log(), 60)
     assert answers() == bundles[0].version_name
+    check = check_replicas(store, folder, REPORT_SECONDS + 2.0)
+    assert (check.status, "is refused: " in check.reason) == ("failed", True), check
     proxy.begin("503")
     replica.kill()
     replica.start()
@@ -89,6 +102,7 @@ def test_a_service_follows_the_store_and_answers_while_it_is_away(
     assert answers() == bundles[0].version_name
     proxy.begin("")
     wait_for("the service follows", lambda: answers() == bundles[1].version_name)
+    assert check_replicas(store, folder, PATIENCE).status == "passed"
 
 
 def asks(server: Server, bundles: tuple[Bundle, Bundle]) -> Callable[[], str]:
