@@ -221,14 +221,15 @@ def _reason(text: str) -> str:
     """Return the reason in an error of obstore, without the request's address, which may contain a signature.
 
     >>> _reason("Error performing PUT https://x?sig=1 in 7ms - status code: 403 Forbidden: <Code>AccessDenied</Code>")
-    'the store answers 403 Forbidden (AccessDenied)'
+    'the store answers 403 Forbidden (AccessDenied): check the credentials in the environment'
     >>> _reason("Error performing GET http://x in 1s, after 3 retries - HTTP error: error sending request")
     'the store does not answer'
     """
     text = text.partition("\n\nDebug source")[0]
     if match := re.search(r"status code: (\d{3}[A-Za-z -]*)", text):
         code = re.search(r"<Code>(\w{1,60})</Code>", text)
-        return f"the store answers {match[1].strip()}" + (f" ({code[1]})" if code else "")
+        hint = ": check the credentials in the environment" if match[1][:3] in ("401", "403") else ""
+        return f"the store answers {match[1].strip()}" + (f" ({code[1]})" if code else "") + hint
     if "HTTP error" in text:
         return "the store does not answer"
     return re.sub(r"https?://\S+", "…", text.partition("\n")[0])[:200]

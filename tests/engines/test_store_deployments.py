@@ -39,7 +39,13 @@ DEPLOY = (
 )
 ROLLBACK = ("nothing", "folder", "log", "document", "link", "set alias", "set alias", "log")
 SEQUENCES = {"deploy": DEPLOY, "rollback": ROLLBACK}
-POINTS = [(what, number) for what, sequence in SEQUENCES.items() for number in range(len(sequence))]
+POINTS = [
+    (what, number)
+    for what, sequence in SEQUENCES.items()
+    for number, done in enumerate(sequence)
+    if done != sequence[min(number + 1, len(sequence) - 1)] or number == len(sequence) - 1
+]
+"""The points at which a process is killed: of equal steps in a row, only after the last one."""
 
 # Forks for each order on standard input. The child prints what it has done.
 DIES = """
