@@ -1,5 +1,6 @@
 """The usual way to score a data set on Dask: `map_partitions` of a library's pipeline, and shap."""
 
+import logging
 import shutil
 import tempfile
 import time
@@ -29,7 +30,8 @@ class Peer:
             table = pl.read_parquet(folder).head(rows)
             for part in range(4):
                 table.slice(part * rows // 4, rows // 4).write_parquet(source / f"{part}.parquet")
-            cluster = LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None)
+            options = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": logging.ERROR}
+            cluster = LocalCluster(n_workers=2, threads_per_worker=1, **options)
             with cluster, Client(cluster):
                 frame = dd.read_parquet(str(source))
                 first = pl.read_parquet(source / "0.parquet").head(10).to_pandas()
