@@ -96,7 +96,7 @@ class _StartLine:
 def _run(config: uvicorn.Config, sockets: list[socket.socket], notice: _StartLine) -> None:
     """Run as `uvicorn.run` does, with a limit for the time that workers need to end."""
     if config.workers > 1:
-        supervisor = _Workers(config, sockets, notice)
+        supervisor = _ServerProcesses(config, sockets, notice)
         with ending_within(STOP_SECONDS):
             supervisor.run()
         return
@@ -120,7 +120,7 @@ class _Server(uvicorn.Server):
         self._notice.show()
 
 
-class _Workers(Multiprocess):
+class _ServerProcesses(Multiprocess):
     """Worker processes that share sockets; they are killed if they do not end in time."""
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], notice: _StartLine) -> None:

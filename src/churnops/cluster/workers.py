@@ -32,8 +32,8 @@ class Workers(Protocol):
 
 
 @dataclass(frozen=True)
-class Threads:
-    """Threads of this process."""
+class ThreadWorkers:
+    """ThreadWorkers of this process."""
 
     pool: ThreadPoolExecutor
     count: int
@@ -78,7 +78,7 @@ def open_workers(address: str, threads: int) -> Iterator[Workers]:
         return
     with ThreadPoolExecutor(threads) as pool:
         try:
-            yield Threads(pool, threads)
+            yield ThreadWorkers(pool, threads)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

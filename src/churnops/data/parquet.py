@@ -69,7 +69,7 @@ def read_parquet(
 
     metadata = read_footer(path)
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20) as file:
-        layout = _Layout.of(file, path, schema, others)
+        layout = _FileLayout.of(file, path, schema, others)
         texts, total = _texts(file, layout.leaves), file.metadata.num_rows
         first = above = 0
         while first < metadata.num_row_groups and above + metadata.row_group(first).num_rows <= skip:
@@ -97,7 +97,7 @@ def read_parquet(
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _FileLayout:
     """Columns of a file.
 
     Attributes
@@ -118,7 +118,7 @@ class _Layout:
     needed: frozenset[str]
 
     @classmethod
-    def of(cls, file: "pq.ParquetFile", path: Path, schema: Schema | None, others: Others) -> "_Layout":
+    def of(cls, file: "pq.ParquetFile", path: Path, schema: Schema | None, others: Others) -> "_FileLayout":
         import pyarrow as pa
 
         fields = readable_columns(file, path, schema, others)
@@ -209,7 +209,7 @@ def _first(file: "pq.ParquetFile", group: int, texts: list[int], rows: int, leav
     return rows
 
 
-def _decoded(batch: "pa.RecordBatch", layout: _Layout, above: int, path: Path) -> Iterator["pa.RecordBatch"]:
+def _decoded(batch: "pa.RecordBatch", layout: _FileLayout, above: int, path: Path) -> Iterator["pa.RecordBatch"]:
     """Cut a batch so that no piece is too large once its dictionaries are plain text."""
     import pyarrow as pa
 

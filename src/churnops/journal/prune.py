@@ -21,7 +21,7 @@ LOCK_SECONDS = 0.1  # that a month's removal may wait for its lock: new writers 
 MAX_ATTEMPTS = 100
 
 
-class Pruned(NamedTuple):
+class PrunedPredictions(NamedTuple):
     """Numbers of removed predictions and labels, and of bytes that are free now."""
 
     predictions: int
@@ -42,7 +42,7 @@ def shortest_age(label_horizon: timedelta, window: timedelta, past_windows: int,
     return max(history, label_horizon + (past_windows + 1) * window)
 
 
-def count_older(engine: Engine, before: datetime) -> Pruned:
+def count_older(engine: Engine, before: datetime) -> PrunedPredictions:
     """Count the predictions before a time, and the labels that were given for them.
 
     Raises
@@ -54,10 +54,10 @@ def count_older(engine: Engine, before: datetime) -> Pruned:
     with answering(), engine.connect() as connection:
         rows = connection.execute(select(func.count()).select_from(predictions).where(older)).scalar_one()
         own = connection.execute(select(func.count()).select_from(labels).where(_labels_of(older))).scalar_one()
-    return Pruned(rows, own, 0)
+    return PrunedPredictions(rows, own, 0)
 
 
-def prune(engine: Engine, before: datetime) -> Pruned:
+def prune(engine: Engine, before: datetime) -> PrunedPredictions:
     """Remove the predictions before a time, in short transactions. An interrupted removal can be repeated.
 
     In SQLite the bytes are free for new predictions. PostgreSQL drops months that are older as a whole, and returns
@@ -77,14 +77,14 @@ def prune(engine: Engine, before: datetime) -> Pruned:
             parts.append(part)
             time.sleep(PAUSE_SECONDS)
         rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
-        return Pruned(rows, own, dropped + _free_bytes(engine) - free)
+        return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free)
 
 
 def _labels_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return (labels.c.subject_kind == "prediction") & labels.c.subject.in_(select(predictions.c.id).where(condition))
 
 
-def _remove_part(engine: Engine, before: datetime) -> Pruned:
+def _remove_part(engine: Engine, before: datetime) -> PrunedPredictions:
     """Remove the oldest predictions before a time, `PART` at most."""
     oldest = select(predictions.c.id).where(predictions.c.at < microseconds(before)).order_by(predictions.c.at)
     with exclusive(engine) as connection:
@@ -92,10 +92,10 @@ def _remove_part(engine: Engine, before: datetime) -> Pruned:
         chosen = predictions.c.id.in_(ids) & (predictions.c.at < microseconds(before))
         own = _remove_labels(connection, ids)
         connection.execute(delete(predictions).where(chosen))
-    return Pruned(len(ids), own, 0)
+    return PrunedPredictions(len(ids), own, 0)
 
 
-def _drop_month(engine: Engine, name: str) -> Pruned:
+def _drop_month(engine: Engine, name: str) -> PrunedPredictions:
     """Remove the labels of a month, a part at a time, and drop its partition."""
     rows = own = 0
     last = ""
@@ -107,7 +107,7 @@ def _drop_month(engine: Engine, name: str) -> Pruned:
         if not ids:
             break
         rows, last = rows + len(ids), ids[-1]
-    return Pruned(rows, own, _drop(engine, name))
+    return PrunedPredictions(rows, own, _drop(engine, name))
 
 
 def _drop(engine: Engine, name: str) -> int:

@@ -51,7 +51,7 @@ def batch_from_journal(
     until, length, horizon = window[1], window[1] - window[0], journal.label_horizon
     due = min(until, known_at - horizon) if newest else min(until, known_at) - horizon
     windows = [(due - (i + 1) * length, due - i * length) for i in range(PAST_WINDOWS + 1)]
-    customers, known = _Customers(bundle.schema), [_KnownOutcomes() for _ in windows]
+    customers, known = _WindowCustomers(bundle.schema), [_KnownOutcomes() for _ in windows]
     for start, end in pairwise(sorted({*window, *chain(*windows)})):
         within = window[0] <= start < until
         collected = [part for (since, before), part in zip(windows, known, strict=True) if since <= start < before]
@@ -104,7 +104,7 @@ def newest_batch(
     return earlier if earlier.rows else batch
 
 
-class _Customers:
+class _WindowCustomers:
     """Customers of a window, page by page."""
 
     def __init__(self, schema: Schema) -> None:

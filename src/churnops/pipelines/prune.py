@@ -6,7 +6,7 @@ from typing import Any
 
 from churnops.errors import SettingsError
 from churnops.journal.forget import rewrite_unused_pages
-from churnops.journal.prune import Pruned, count_older, prune, shortest_age
+from churnops.journal.prune import PrunedPredictions, count_older, prune, shortest_age
 from churnops.monitoring.window import PAST_WINDOWS
 from churnops.project import Project
 from churnops.settings import Settings
@@ -21,7 +21,7 @@ class PrunedJournal:
     """
 
     before: datetime
-    pruned: Pruned
+    pruned: PrunedPredictions
     removed: bool
     returned: bool = False
 

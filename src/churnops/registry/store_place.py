@@ -39,7 +39,7 @@ _FolderName = Annotated[str, StringConstraints(pattern=f"^{FOLDER_NAME}$")]
 _Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
-class InProduction(BaseModel):
+class ProductionDocument(BaseModel):
     """The document `production.json`. `folder` is None before the first deployment is complete.
 
     `turn` differs each time the document is written, so that its etag differs too.
@@ -197,7 +197,7 @@ class StorePlace(Place):
         """
         with self._copying():
             self._write(
-                InProduction(
+                ProductionDocument(
                     turn=secrets.token_hex(8),
                     folder=intent.folder,
                     version=intent.version,
@@ -218,7 +218,7 @@ class StorePlace(Place):
             If another machine has deployed since `locked` began.
         """
         with self._copying():
-            document = self._document() or InProduction(turn="0" * 16)
+            document = self._document() or ProductionDocument(turn="0" * 16)
             self._write(document.model_copy(update={"turn": secrets.token_hex(8)}))
 
     def names(self) -> set[str]:
@@ -235,15 +235,15 @@ class StorePlace(Place):
         """Lock the local link against other processes of this machine, for as long as a copy takes."""
         return file_lock(self.folder / ".copy")
 
-    def _document(self) -> InProduction | None:
+    def _document(self) -> ProductionDocument | None:
         if self._seen is None:
             return None
         try:
-            return InProduction.model_validate_json(self._seen.data)
+            return ProductionDocument.model_validate_json(self._seen.data)
         except ValidationError:
             raise RegistryError(f"{self.store.address}/{PRODUCTION} was not written by this churnops") from None
 
-    def _write(self, document: InProduction) -> None:
+    def _write(self, document: ProductionDocument) -> None:
         """Write the document if it is the one that this process has seen last."""
         data = (document.model_dump_json(indent=1) + "\n").encode()
         try:

@@ -27,7 +27,7 @@ _WHOLE = re.compile(r"whole-(\d+)-(\d+)")
 
 
 @dataclass(frozen=True)
-class Part:
+class FinishedPart:
     """A file of finished rows, their number, and the number of predicted churners."""
 
     path: Path
@@ -74,9 +74,9 @@ class Unfinished:
     def __init__(self, folder: Path, target: Path) -> None:
         self.folder = folder
         self.target = target
-        self.parts: list[Part] = []
+        self.parts: list[FinishedPart] = []
         self.notes: list[Mapping[str, Any]] = []
-        self.whole: Part | None = None
+        self.whole: FinishedPart | None = None
 
     def resume(self, identity: Mapping[str, Any]) -> bool:
         """Keep the parts of an earlier run with this identity; return whether parts of another run were discarded.
@@ -96,13 +96,13 @@ class Unfinished:
             return any(_PART.fullmatch(file.name) or _WHOLE.fullmatch(file.name) for file in files)
         for file in files:
             if match := _WHOLE.fullmatch(file.name):
-                self.whole = Part(file, int(match[1]), int(match[2]))
+                self.whole = FinishedPart(file, int(match[1]), int(match[2]))
         parts = {int(match[1]): (file, match) for file in files if (match := _PART.fullmatch(file.name))}
         while len(self.parts) in parts:  # parts after a missing one are written again
             file, match = parts[len(self.parts)]
             note = self._note(len(self.parts))
             self.notes += [json.loads(note.read_bytes())] if note.exists() else []
-            self.parts.append(Part(file, int(match[2]), int(match[3])))
+            self.parts.append(FinishedPart(file, int(match[2]), int(match[3])))
         return False
 
     @property
@@ -127,7 +127,7 @@ class Unfinished:
             write_flushed(self._note(len(self.parts)), json.dumps(note).encode())
         path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
         write_flushed(path, data)
-        self.parts.append(Part(path, rows, churners))
+        self.parts.append(FinishedPart(path, rows, churners))
 
     def discard(self) -> None:
         """Delete all parts, including those after a missing one."""
@@ -145,7 +145,7 @@ class Unfinished:
             joined = self.folder / ".joined"
             self._join(joined)
             joined.replace(path)
-            self.whole = Part(path, self.rows, self.churners)
+            self.whole = FinishedPart(path, self.rows, self.churners)
         fsync_folder(self.folder)
         self.discard()
         self.whole.path.replace(self.target)
