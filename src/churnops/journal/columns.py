@@ -14,6 +14,7 @@ from churnops.journal.tables import predictions
 
 PAGE = 20_000
 """Number of predictions read in one transaction: a long one would delay the log of SQLite and PostgreSQL's vacuum."""
+_FETCHED = 250  # rows that are tuples at the same time; from 700 on, Python searches for garbage
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class WindowQuery:
 
 def read_pages(
     engine: Engine, window: WindowQuery, known: Known, columns: tuple[Column[Any], ...], size: int | None = None
-) -> Iterator[tuple[Outcomes, list[tuple[Any, ...]]]]:
+) -> Iterator[tuple[Outcomes, list[list[Any]]]]:
     """Yield pages of at most `size` predictions (default: `PAGE`) of a window: outcomes, and columns of the table.
 
     Every page is a transaction of its own, so an entry that is written meanwhile may be missing or not. What was known
@@ -47,24 +48,33 @@ def read_pages(
     place: dict[str, Any] = {"at": window.since, "id": ""}
     while True:
         with answering(), engine.connect() as connection:
-            rows = _fetch(connection, query, known._asdict() | vars(window) | place | {"size": size})
-            if not rows:
+            page = _fetch(connection, query, known._asdict() | vars(window) | place | {"size": size})
+            if not page:
                 return
-            id_, *values = zip(*rows, strict=True)
+            id_, *values = page
             outcomes = resolve(connection, values[:JOINED], known)
         yield outcomes, values[JOINED:]
-        if len(rows) < size:
+        if len(id_) < size:
             return
         place = {"at": values[0][-1], "id": id_[-1]}
 
 
-def _fetch(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Return rows as the driver's tuples; SQLAlchemy's rows would take as long again as the query."""
+def _fetch(connection: Connection, query: Select[Any], parameters: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the columns of a query's result; an empty list without rows.
+
+    SQLAlchemy's rows would take as long again as the query. Many tuples at once would make Python search its whole
+    memory for garbage, again and again.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL jit = off")  # compiling takes longer than a page
+    columns: list[list[Any]] = []
     with connection.execute(query, parameters) as result:
         assert result.cursor is not None
-        return list(result.cursor.fetchall())
+        while rows := result.cursor.fetchmany(_FETCHED):
+            columns = columns or [[] for _ in rows[0]]
+            for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+                column.extend(values)
+    return columns
 
 
 @cache
