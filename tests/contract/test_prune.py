@@ -10,13 +10,14 @@ from click.testing import CliRunner
 from sqlalchemy import Engine, func, select
 
 from churnops.cli import main
+from churnops.errors import JournalError
 from churnops.journal import Journal, Label, PredictionRow, open_database
 from churnops.journal import prune as module
 from churnops.journal.partitions import make_partitions, months
 from churnops.journal.predictions import write_predictions
 from churnops.journal.prune import count_older, prune
 from churnops.journal.tables import labels, predictions
-from tests.support.journals import DAY, HORIZON, LASTING, START, a_prediction
+from tests.support.journals import DAY, HORIZON, LASTING, POSTGRESQL, START, a_prediction
 from tests.support.projects import write_project
 
 
@@ -53,6 +54,19 @@ def test_predictions_before_a_time_go_with_their_labels(engine: Engine, monkeypa
     assert left(engine) == ({rows[-1].id}, 2)
     write_predictions(engine, [a_prediction(START)])  # a month that is gone: the row is kept all the same
     assert len(left(engine)[0]) == 2
+
+
+@pytest.mark.parametrize("url", POSTGRESQL, indirect=True)
+def test_a_month_in_use_is_left_and_writers_do_not_wait(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_ATTEMPTS", 2)
+    recorded(engine, range(40))
+    with engine.connect() as reader:
+        reader.execute(select(predictions)).all()
+        with pytest.raises(JournalError, match="predictions_2026_01 stays locked"):
+            prune(engine, START + 35 * DAY)
+        write_predictions(engine, [a_prediction(START + 40 * DAY)])
+    assert prune(engine, START + 35 * DAY).predictions == 35
+    assert len(left(engine)[0]) == 6
 
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 from httpx2 import Response
+from pydantic_core import to_json
 
 from tests.golden.project import GoldenProject
 from tests.support.api import LOCAL, a_customer
@@ -79,7 +80,25 @@ def answers(project: GoldenProject) -> None:
         connection.row_factory = sqlite3.Row
         for table, key in (("predictions", "rowid"), ("labels", "id")):
             rows = [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY {key} DESC LIMIT 6")]
+            if table == "predictions":
+                rows = [_unpacked(connection, row) for row in rows]
             project.record(f"journal: newest {table}", rows)
+
+
+def _unpacked(connection: sqlite3.Connection, row: dict[str, Any]) -> dict[str, Any]:
+    """Return a prediction with inputs and reasons as JSON texts, and the values of its layout."""
+    from churnops.journal.layouts import Layout
+
+    query = "SELECT document FROM layouts WHERE id = ?"
+    layout = Layout.read(connection.execute(query, (row.pop("layout"),)).fetchone()[0])
+    documents = {
+        "top_shap_features": to_json(layout.reasons(row["reasons"], row["rest"])).decode(),
+        "inputs": to_json(layout.record(row["inputs"], row["rest"])).decode(),
+    }
+    head, middle = ("model_version", "content_sha256"), ("base_value", "explanation_scale")
+    names = ("id", "at", "customer_id", *head, "churn_probability", "churn_prediction", *middle)
+    known = row | {name: getattr(layout, name) for name in (*head, *middle)} | documents
+    return {name: known[name] for name in (*names, *documents, "source", "key")}
 
 
 def _right(project: GoldenProject, client: TestClient) -> None:
