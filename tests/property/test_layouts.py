@@ -128,7 +128,7 @@ def test_values_that_do_not_fit_the_schema_are_refused(record: dict[str, Any]):
             decode_rows(layout, [packed.inputs], [packed.rest]).encoded(SCHEMA.by_name[name])
 
 
-def test_a_row_of_the_public_table_takes_few_bytes():
+def test_a_number_takes_eight_bytes_and_a_level_two():
     packed = LAYOUTS[0].pack_all(
         {"minutes": 1.5, "calls": 3, "plan": "Gold", "roaming": "Yes", "since": None},
         from_json('[{"feature":"größe","shap_value":0.25}]'),
