@@ -13,8 +13,7 @@ INTRO = """# Benchmarks
 
 This page measures the quality of the models on customers they were not trained on, also on public tables; the share of
 columns containing the outcome that `churnops init` names; the cost of the main job, derived columns, predictions and
-start; the error rates of monitoring and of the gate; and the speed of the service, the drift checks, a large
-journal and the dashboard.
+start; the error rates of monitoring and of the gate; and the speed of the service, the drift checks and the dashboard.
 A peer is another program for the same task. It is measured in the same run on the same rows, unless its figure is
 quoted. So the ratio (ours divided by the peer's) depends less on the machine than the figures do. Times are medians,
 except for first calls. No test asserts a time.
