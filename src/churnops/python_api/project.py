@@ -137,7 +137,8 @@ def monitor(customers: object = None, *, config: Config = None, retrain: bool = 
     ----------
     customers
         None: the newest predictions of the journal, and the outcomes that are due. A path: a file, which causes
-        actions only in a folder of `data.batches`. A list of dicts or a DataFrame: the cycle only reports.
+        actions only in a folder of `data.batches`. A folder of files, a list of dicts or a DataFrame: the cycle only
+        reports.
     config
         As in `run`.
     retrain
