@@ -13,9 +13,10 @@ import numpy as np
 from churnops.address import is_object_address
 from churnops.data.forget import WRITTEN, count_rows_of, remove_rows_of
 from churnops.data.identity import Identities, customer_hashes
-from churnops.errors import DataError, reason_of
+from churnops.errors import DataError, StoreError, reason_of
 from churnops.files import as_text, write_flushed
 from churnops.project import Project
+from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on, save_trained_on, trained_on_path
 from churnops.settings import Settings
 from churnops.settings.sections import STORE_COPIES
@@ -79,7 +80,7 @@ def forget(settings: Settings, customer: str, *, only_count: bool) -> tuple[Rece
     with Project.open(settings) as project:
         tables = (count_customer if only_count else forget_customer)(project.engine, customer)
         is_file = project.engine.dialect.name == "sqlite"
-        models = _in_trained_on(project.models, customer, only_count)
+        models = _in_trained_on(project.place, customer, only_count)
     places = NOT_REACHED
     if not only_count and is_file and not rewrite_unused_pages(settings.database_url(settings.journal.url)):
         places = (OPEN, *NOT_REACHED)
@@ -143,9 +144,9 @@ def _files_below(place: Path, left_out: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if name[0] != ".")
 
 
-def _in_trained_on(models: Path, customer: str, only_count: bool) -> int:
+def _in_trained_on(place: Place, customer: str, only_count: bool) -> int:
     """Count or remove the hash of the id in the training customers of each model; return the number of models."""
-    number = 0
+    number, models = 0, place.folder
     hash_ = customer_hashes([customer])[0]
     for path in sorted(trained_on_path(models, "0" * 64).parent.glob("*.npz")):
         known = load_trained_on(models, path.stem)
@@ -155,4 +156,9 @@ def _in_trained_on(models: Path, customer: str, only_count: bool) -> int:
         if not only_count:
             others = known.customers[known.customers != np.uint64(hash_)]
             save_trained_on(models, path.stem, Identities(known.names, others, known.named, known.nameless))
+            try:
+                place.share_customers(path.stem)
+            except StoreError:  # so that a repetition finds the customer again
+                save_trained_on(models, path.stem, known)
+                raise
     return number
