@@ -94,8 +94,12 @@ def running(tmp_path: Path) -> Iterator[tuple[str, ExitStack, "subprocess.Popen[
 
 
 def test_a_lost_scheduler_is_one_line_and_the_next_run_continues(
-    here: Path, tmp_path: Path, running: tuple[str, ExitStack, "subprocess.Popen[Any]"]
+    here: Path,
+    tmp_path: Path,
+    running: tuple[str, ExitStack, "subprocess.Popen[Any]"],
+    monkeypatch: pytest.MonkeyPatch,
 ):
+    monkeypatch.setattr("churnops.cluster.dask_workers.CONNECT_SECONDS", 2)
     address, processes, process = running
     target = tmp_path / "out"
     with pytest.raises(ClusterError, match=r"the connection to the Dask scheduler of tcp://.* is lost") as caught:
