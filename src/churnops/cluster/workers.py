@@ -33,7 +33,7 @@ class Workers(Protocol):
 
 @dataclass(frozen=True)
 class ThreadWorkers:
-    """ThreadWorkers of this process."""
+    """Threads of this process."""
 
     pool: ThreadPoolExecutor
     count: int
