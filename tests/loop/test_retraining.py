@@ -21,7 +21,7 @@ from churnops.journal import DecisionLog, DeploymentLog, Label, RecordedDecision
 from churnops.journal.database import open_database
 from churnops.journal.deployment_log import Intent
 from churnops.journal.labels import write_labels
-from churnops.journal.predictions import PredictionRow, write_predictions
+from churnops.journal.predictions import write_predictions
 from churnops.journal.tables import alerts
 from churnops.journal.turn import turn
 from churnops.model import Bundle
@@ -42,6 +42,7 @@ from churnops.retraining.summary import RetrainingSummary
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from tests.support.deployments import opened_registry
+from tests.support.journals import prediction_row
 from tests.support.processes import CHURNOPS, PATIENCE, free_port, run, start
 from tests.support.projects import LATER, quick, write_project, write_small_data
 from tests.support.serving import Server
@@ -119,7 +120,7 @@ def observed(settings: Settings, path: Path, *, days_ago: float = 40, labelled: 
     first = datetime.now(UTC) - days_ago * DAY
     inputs = table.drop(schema.target.name).to_dicts()
     rows = [
-        PredictionRow(
+        prediction_row(
             id=new_prediction_id(),
             at=first + i * timedelta(seconds=1),
             customer_id=f"c{i}",
