@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, event, select
 
@@ -406,10 +407,10 @@ def test_a_write_reveals_a_read_only_database_and_its_recovery(url: str, monkeyp
     monkeypatch.setattr("churnops.journal.writer.RETRY_SECONDS", 0.0)
 
     def read_only(value: str) -> None:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("SET default_transaction_read_only = off")
-            name = connection.exec_driver_sql("SELECT current_database()").scalar()
-            connection.exec_driver_sql(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        address = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        with psycopg.connect(address, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {engine.url.database} SET default_transaction_read_only = {value}")
         engine.dispose()
 
     async def use(writer: JournalWriter) -> None:
