@@ -125,7 +125,7 @@ def make(folder: Path, source: Path) -> None:
     """Make the project in `HOME`, and move it to `folder`."""
     if HOME.exists() or folder.exists():
         raise SystemExit(f"{HOME} and {folder} must not exist")
-    later = _write_inputs()
+    later = _write_inputs(source)
     product = Product(HOME, source)
     product.run("run")
     _make_keys(product)
@@ -137,10 +137,11 @@ def make(folder: Path, source: Path) -> None:
     shutil.move(HOME, folder)
 
 
-def _write_inputs() -> list[dict[str, str]]:
+def _write_inputs(source: Path) -> list[dict[str, str]]:
     """Write config.yaml, the tables and the batches; return the rows of later customers."""
     HOME.mkdir(parents=True)
-    document = yaml.safe_load((ROOT / "src/churnops/default_config.yaml").read_text())
+    document = yaml.safe_load((source / "churnops/default_config.yaml").read_text())
+    document["data"]["batches"] = {"crm": "batches/reversed.csv"}  # only declared sources cause a retraining
     document["training"] |= {"families": ["logistic_regression"], "trials": {"xgboost": 1}, "folds": 3}
     document["evaluation"]["bootstrap_replicates"] = 100
     document["monitoring"]["window_days"] = 3650

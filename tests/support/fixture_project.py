@@ -11,6 +11,7 @@ from tests.support.parts import find_part
 
 FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
 PROJECT_1: Final = FIXTURES / "project-1"
+PROJECTS: Final = sorted(FIXTURES.glob("project-*"))
 HOME: Final = Path("/srv/project-1")
 """Folder in which a fixture project was made; addresses in its files name it."""
 
