@@ -29,6 +29,7 @@ from churnops.schema import RESERVED, Schema
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, with_json_reasons
 from churnops.training.train import TrainedModels
+from tests.support.kills import KilledError, killing
 from tests.support.processes import CHURNOPS, run, start
 from tests.support.projects import LATER, write_project
 
@@ -274,41 +275,20 @@ def test_text_of_reasons_is_json_for_any_number_of_them():
         ]
 
 
-class KilledError(BaseException):
-    pass
-
-
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Stop the process at the n-th change of a file: this and all later changes do not happen."""
-    left = [0]
-
-    def guard(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def dying(*args: Any, **kwargs: Any) -> Any:
-            if left[0] == 0:
-                raise KilledError
-            left[0] -= 1
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, dying)
-
-    for owner, name in (
+    changes = (
         (Path, "replace"),
         (Path, "unlink"),
         (Path, "mkdir"),
         (os, "fsync"),
         (shutil, "rmtree"),
         (shutil, "copyfileobj"),
-    ):
-        guard(owner, name)
-
-    def after(changes: int) -> None:
-        left[0] = changes
-
+    )
+    after = killing(monkeypatch, changes)
     yield after
-    left[0] = -1
+    after(-1)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -17,6 +17,7 @@ from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
 from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord, file_sha256
 from churnops.training.train import TrainedModels
+from tests.support.kills import KilledError, killing
 from tests.support.processes import CHURNOPS, run
 from tests.support.projects import LATER, write_project
 
@@ -140,27 +141,10 @@ def test_targets_that_would_lose_files_are_refused(here: Path, tmp_path: Path):
     assert (tmp_path / "own/file.txt").exists()
 
 
-class KilledError(BaseException):
-    pass
-
-
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
     """Stop the process at the n-th change of a file: this and all later changes do not happen."""
-    left = [-1]
-
-    def guard(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
-
-        def dying(*args: Any, **kwargs: Any) -> Any:
-            if left[0] == 0:
-                raise KilledError
-            left[0] -= 1
-            return original(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, dying)
-
-    for owner, name in (
+    changes = (
         (Path, "replace"),
         (Path, "rename"),
         (Path, "unlink"),
@@ -168,14 +152,10 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
         (os, "fsync"),
         (os, "link"),
         (shutil, "rmtree"),
-    ):
-        guard(owner, name)
-
-    def after(changes: int) -> None:
-        left[0] = changes
-
+    )
+    after = killing(monkeypatch, changes)
     yield after
-    left[0] = -1
+    after(-1)
 
 
 def test_a_kill_at_any_file_change_loses_and_doubles_no_row(

@@ -118,9 +118,7 @@ def _run(expected: dict[str, str], threads: dict[str, int], function: Callable[.
     if other := difference(expected, versions()):
         from distributed import get_worker
 
-        raise ClusterError(
-            f"worker {get_worker().address} of the Dask cluster {other}: install the same on all machines"
-        )
+        raise ClusterError(f"worker {get_worker().address} of the Dask cluster {other}: {SAME}")
     with threadpool_limits(threads):
         return function(*args)
 

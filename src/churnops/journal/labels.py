@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from churnops.errors import UnknownPrediction
 from churnops.journal.clock import TOLERANCE
-from churnops.journal.database import insert_rows
+from churnops.journal.inserts import insert_rows
 from churnops.journal.predictions import ALL_TIMES, times_of
 from churnops.journal.tables import labels as table
 from churnops.journal.tables import microseconds, predictions

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, Text, collate, func, insert, select
 
-from churnops.journal.database import copy_rows
+from churnops.journal.inserts import copy_rows
 
 Values = tuple[Any, ...]
 PAGE = 2_000

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from churnops.journal.database import insert_rows
+from churnops.journal.inserts import insert_rows
 from churnops.journal.layouts import Layout
 from churnops.journal.seen import log_customers
 from churnops.journal.stored_layouts import keep_layouts

@@ -9,7 +9,8 @@ from hashlib import blake2b
 
 from sqlalchemy import Connection, Engine, delete, select, update
 
-from churnops.journal.database import answering, exclusive, insert_rows
+from churnops.journal.database import answering, exclusive
+from churnops.journal.inserts import insert_rows
 from churnops.journal.tables import customers, customers_history, customers_log, labels, predictions
 
 PART = 2_000

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, select
 
 from churnops.errors import JournalError
-from churnops.journal.database import answering, insert_rows
+from churnops.journal.database import answering
+from churnops.journal.inserts import insert_rows
 from churnops.journal.layouts import Layout
 from churnops.journal.tables import layouts, predictions
 

@@ -100,8 +100,8 @@ class Batch:
     broken
         Columns of a file that are absent or cannot be read, with the reason, see `churnops.data.broken_columns`. Their
         broken cells are NaN in `columns`. With a broken model input, all probabilities are NaN.
-    unknown
-        Levels in `columns` that are outside the choices, with examples.
+    unexpected
+        Unknown levels, and empty cells of columns that training rows always had.
     counted
         The customers, if they are counted: then `columns`, `probability` and `outcome` are empty.
     """

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from alembic import op
 from pydantic_core import from_json
 
-from churnops.journal.database import insert_rows
 from churnops.journal.guessed_layout import GuessedLayout
+from churnops.journal.inserts import insert_rows
 from churnops.journal.layouts import Layout
 from churnops.journal.partitions import DEFAULT, MAX_MONTHS, make_partitions, months, next_months
 from churnops.journal.tables import moment
