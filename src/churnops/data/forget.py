@@ -143,13 +143,16 @@ def _filter_csv(path: Path, new: Path, dialect: Dialect, header: str, customer: 
 
 def _records(file: IO[str]) -> Iterator[str]:
     """Yield the records of a CSV, each with its line ends; a quoted cell may contain line ends."""
-    record = ""
+    record: list[str] = []
+    size, quoted = 0, False
     for line in file:
-        record += line
-        if record.count('"') % 2 == 0:
-            yield record
-            record = ""
-        elif len(record) > MAX_ROW_BYTES:
+        record.append(line)
+        size += len(line)
+        quoted ^= line.count('"') % 2 == 1
+        if not quoted:
+            yield "".join(record)
+            record, size = [], 0
+        elif size > MAX_ROW_BYTES:
             raise csv.Error("a quote is never closed")
     if record:
-        yield record
+        yield "".join(record)

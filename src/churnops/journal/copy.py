@@ -28,9 +28,9 @@ from churnops.journal.tables import (
     replicas,
 )
 
-PASSING = {customers_log.name, customers_history.name, profiles.name, replicas.name}
+TRANSIENT = {customers_log.name, customers_history.name, profiles.name, replicas.name}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
-CHANGED = PASSING | {api_keys.name}
+MUTABLE = TRANSIENT | {api_keys.name}
 """Tables whose rows may change. In all others, a different row is another journal's."""
 
 
@@ -117,8 +117,8 @@ def _refuse_others(source: Connection, target: Engine, table: Table) -> None:
             return
         others = 0
         for row, other in _differences(source, reader, table):
-            others += other is not None and row is None and table.name not in PASSING
-            others += other is not None and row is not None and row != other and table.name not in CHANGED
+            others += other is not None and row is None and table.name not in TRANSIENT
+            others += other is not None and row is not None and row != other and table.name not in MUTABLE
     if others:
         raise JournalError(
             f"the target is not a copy of the source: the source lacks {others:,} rows of its table {table.name}: name "

@@ -32,7 +32,7 @@ class SpooledColumns(Mapping[str, Floats]):
 
     def __init__(self) -> None:
         self._names: tuple[str, ...] = ()
-        self._sizes: list[int] = []  # rows of each page
+        self._ends = [0]  # rows up to the end of each page
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  (closed with the object)
         weakref.finalize(self, self._file.close)
 
@@ -47,7 +47,7 @@ class SpooledColumns(Mapping[str, Floats]):
         if not columns:
             return
         self._names = tuple(columns)
-        self._sizes.append(next(iter(columns.values())).size)
+        self._ends.append(self._ends[-1] + next(iter(columns.values())).size)
         try:
             self._file.seek(0, 2)
             for values in columns.values():
@@ -60,14 +60,14 @@ class SpooledColumns(Mapping[str, Floats]):
 
     def pages(self) -> Iterator[Columns]:
         """Yield the pages in the order of writing."""
-        for page in range(len(self._sizes)):
+        for page in range(len(self._ends) - 1):
             yield {name: self._read(page, place) for place, name in enumerate(self._names)}
 
     def __getitem__(self, name: str) -> Floats:
         if name not in self._names:
             raise KeyError(name)
         place = self._names.index(name)
-        return np.concatenate([self._read(page, place) for page in range(len(self._sizes))])
+        return np.concatenate([self._read(page, place) for page in range(len(self._ends) - 1)])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -76,6 +76,7 @@ class SpooledColumns(Mapping[str, Floats]):
         return len(self._names)
 
     def _read(self, page: int, place: int) -> Floats:
-        size = self._sizes[page]
-        self._file.seek(8 * (len(self._names) * sum(self._sizes[:page]) + place * size))
+        start, end = self._ends[page : page + 2]
+        size = end - start
+        self._file.seek(8 * (len(self._names) * start + place * size))
         return np.frombuffer(self._file.read(8 * size), dtype=np.float64)

@@ -7,7 +7,7 @@ together choose hyperparameters and the number of trees.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -82,7 +82,7 @@ def _limits(folds: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _FoldRows:
+class _RecipeRows:
     """Rows of the folds, which the workers get once; each process encodes them at their first use.
 
     Attributes
@@ -104,12 +104,13 @@ class _FoldRows:
         """Return how another process makes these rows, without those that are encoded."""
         return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
-    @cached_property
-    def rows(self) -> Callable[[int], tuple[Rows, Rows]]:
-        """Function from a fold to its training and validation rows; the training rows impute derived features."""
-        return lru_cache(maxsize=len(self.folds))(self._rows)
+    def rows(self, fold: int) -> tuple[Rows, Rows]:
+        """Return a fold's training and validation rows; the training rows impute derived features."""
+        if fold not in self._built:
+            self._built[fold] = self._build(fold)
+        return self._built[fold]
 
-    def _rows(self, fold: int) -> tuple[Rows, Rows]:
+    def _build(self, fold: int) -> tuple[Rows, Rows]:
         training, validation = self.folds[fold]
         weight = None if self.weights is None else self.weights[fold]
         customers = None if self.customers is None else self.customers[training]
@@ -129,11 +130,15 @@ class _FoldRows:
         return self._kept[form, fold]
 
     @cached_property
+    def _built(self) -> dict[int, tuple[Rows, Rows]]:
+        return {}
+
+    @cached_property
     def _kept(self) -> dict[tuple[Form, int], EncodedRows]:
         return {}
 
 
-def _fold_scores(folds: _FoldRows, family: str, params: Params, fold: int) -> Matrix:
+def _fold_scores(folds: _RecipeRows, family: str, params: Params, fold: int) -> Matrix:
     """Fit the training rows of a fold, and score its validation rows: a task."""
     encoded, unseen = folds.encoded(form_of(family, folds.kinds), fold), folds.rows(fold)[1]
     linear = family == "logistic_regression"
@@ -150,7 +155,7 @@ class _Boosted(NamedTuple):
     rows: int
 
 
-def _boost_fold(folds: _FoldRows, family: str, params: Params, fold: int) -> _Boosted:
+def _boost_fold(folds: _RecipeRows, family: str, params: Params, fold: int) -> _Boosted:
     """Boost the training rows of a fold until its validation rows get worse: a task."""
     encoded, unseen = folds.encoded(form_of(family, folds.kinds), fold), folds.rows(fold)[1]
     matrix, curve = encoded.encoding(unseen.matrix), dict[str, Any]()
@@ -215,9 +220,9 @@ class RecipeSearch:
         return {}
 
     @cached_property
-    def _shared(self) -> "_FoldRows":
+    def _shared(self) -> "_RecipeRows":
         weights = None if self.weighting is None else [self.weighting(training) for training, _ in self.folds]
-        rows = _FoldRows(
+        rows = _RecipeRows(
             self.build, self.kinds, self.columns, self.outcome, self.folds, self.seed, weights, self.customers
         )
         return self.workers.share(rows)

@@ -67,7 +67,7 @@ def settings_to_try(candidate: CandidateFamily, trials: int, seed: int) -> Itera
 
 
 @dataclass(frozen=True)
-class _FoldedRows:
+class _SearchedRows:
     """Training rows, which the workers get once."""
 
     build: FeatureMatrix
@@ -78,7 +78,11 @@ class _FoldedRows:
 
 
 def _fold_scores(
-    rows: _FoldedRows, candidate: CandidateFamily, params: dict[str, Any], fold: int, weight: NDArray[np.float64] | None
+    rows: _SearchedRows,
+    candidate: CandidateFamily,
+    params: dict[str, Any],
+    fold: int,
+    weight: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """Fit the training rows of a fold, and score its validation rows: a task."""
     training, validation = ({name: values[part] for name, values in rows.columns.items()} for part in rows.folds[fold])
@@ -111,8 +115,8 @@ class CrossValidation:
     workers: Workers
 
     @cached_property
-    def _shared(self) -> _FoldedRows:
-        return self.workers.share(_FoldedRows(self.build, self.columns, self.outcome, self.folds, self.seed))
+    def _shared(self) -> _SearchedRows:
+        return self.workers.share(_SearchedRows(self.build, self.columns, self.outcome, self.folds, self.seed))
 
     def search(self, candidate: CandidateFamily, trials: int, weighting: Weighting | None = None) -> Search:
         """Score every trial in every fold, with several fits at once.
