@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines endurance lint bench pictures schema lock clean help
+.PHONY: run demo test engines endurance lint bench pictures schema grafana lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -46,6 +46,9 @@ pictures: .venv/ready-dev  ## make the pictures of README.md again from a real r
 
 schema: .venv/ready-dev  ## make the JSON Schemas of reports and summaries (docs/schemas) again from their models
 	$(BIN)/python -m scripts.schemas
+
+grafana: .venv/ready-dev  ## make the dashboards of Grafana (deploy/grafana) again from their panels
+	$(BIN)/python -m scripts.grafana
 
 lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after a change of dependencies)
 	bash scripts/lock.sh

@@ -1,15 +1,9 @@
 """Prometheus' rules: valid, tested by promtool, on existing metrics, and firing in a real Prometheus."""
 
-import json
 import re
 import shutil
 import subprocess
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,11 +12,11 @@ from churnops.api.metrics import Metrics
 from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import make_key
-from tests.support.processes import PATIENCE, free_port, wait_for
-from tests.support.projects import LATER, REPOSITORY, deployed
+from tests.support.processes import PATIENCE, wait_for
+from tests.support.projects import LATER, deployed
+from tests.support.prometheus import FOLDER, prometheus
 from tests.support.serving import Server
 
-FOLDER = REPOSITORY / "deploy/prometheus"
 RULES = {
     rule["alert"]: rule
     for group in yaml.safe_load((FOLDER / "churnops.rules.yml").read_text())["groups"]
@@ -56,10 +50,10 @@ def test_every_rule_is_tested_both_ways():
     assert {check["alertname"] for check in checks if not check["exp_alerts"]} == set(RULES)
 
 
-def test_every_rule_has_a_severity_a_summary_and_a_description():
+def test_every_rule_has_a_severity_and_all_annotations():
     for rule in RULES.values():
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert set(rule["annotations"]) == {"summary", "description"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
 
 
 def test_rules_are_about_metrics_that_exist():
@@ -69,62 +63,6 @@ def test_rules_are_about_metrics_that_exist():
         missing = {metric for metric in used if re.sub("_(count|bucket|sum)$", "", metric) not in known}
         assert not missing, name
         assert used or "up{" in rule["expr"], name
-
-
-class Prometheus:
-    """A Prometheus of its own that reads a service every second, with our rules."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def ask(self, path: str, **arguments: str) -> Any:
-        address = f"http://127.0.0.1:{self.port}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"
-        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
-            return json.load(answer)["data"]
-
-    def is_ready(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=PATIENCE) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
-
-    def value(self, query: str) -> float | None:
-        """Return the only value of a query, None if it has none."""
-        found = self.ask("query", query=query)["result"]
-        assert len(found) <= 1, found
-        return float(found[0]["value"][1]) if found else None
-
-    def states(self) -> dict[str, str]:
-        """Return the states of the alerts that are not inactive."""
-        return {alert["labels"]["alertname"]: alert["state"] for alert in self.ask("alerts")["alerts"]}
-
-
-@contextmanager
-def prometheus(folder: Path, target: int, key: str) -> Iterator[Prometheus]:
-    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{target}"]
-    folder.mkdir()
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    shutil.copy(FOLDER / "churnops.rules.yml", folder)
-    (folder / "churnops.key").write_text(f"{key}\n")
-    port = free_port()
-    command = [
-        "prometheus",
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-    found = Prometheus(port)
-    try:
-        wait_for("Prometheus is ready", found.is_ready)
-        yield found
-    finally:
-        process.terminate()
-        process.wait(timeout=PATIENCE)
 
 
 def drifted_customers() -> str:

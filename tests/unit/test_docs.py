@@ -70,6 +70,16 @@ def test_every_alert_has_a_section_for_people_on_call():
     assert alerts == {*get_args(Subject), *re.findall(r"- alert: (\w+)", rules)}
 
 
+def test_every_rule_links_to_its_section():
+    sections = re.findall(r"^(### .*)\n([^#]*)", PAGES["docs/on-call.md"], re.MULTILINE)
+    described = {f"docs/on-call.md#{anchors(heading).pop()}": text for heading, text in sections}
+    rules = (REPOSITORY / "deploy/prometheus/churnops.rules.yml").read_text(encoding="utf-8")
+    links = re.findall(r"- alert: (\w+)$.*?runbook_url: \"(.*?)\"$", rules, re.MULTILINE | re.DOTALL)
+    assert [alert for alert, _ in links] == re.findall(r"- alert: (\w+)", rules)
+    for alert, link in links:
+        assert f"`{alert}`" in described[link]
+
+
 def test_every_picture_is_shown():
     shown = {Path(name).name for text in PAGES.values() for name in re.findall(r"\]\(([^)\s]*images/[^)\s]*)\)", text)}
     assert shown == {picture.name for picture in (REPOSITORY / "docs/images").iterdir()}

@@ -116,12 +116,16 @@ class CycleGauges(Gauges):
         self.metric = self.gauge("metric", f"A metric on the customers with a known outcome, {of}.", "metric")
         self.low = self.gauge("metric_low", "Lower end of the metric's interval.", "metric")
         self.high = self.gauge("metric_high", "Upper end of the metric's interval.", "metric")
+        self.limit = self.gauge("performance_limit", f"Lowest acceptable ROC-AUC, {of}.")
         self.drift_rate = self.gauge("drift_rate", f"Share of the columns that drifted, {of}.")
         self.effect = self.gauge("column_effect", f"Size of a column's drift, {of}.", "column")
         self.drifted = self.gauge("column_drifted", f"1 if a column drifted, 0 if not, NaN if unknown, {of}.", "column")
         self.whole_effect = self.gauge("effect", f"Size of the drift of scores or outcomes, {of}.", "drift")
         self.whole_drifted = self.gauge("drifted", f"1 if scores or outcomes drifted, 0 if not, {of}.", "drift")
         self.trigger = self.gauge("trigger", f"1 if a trigger of retraining fired, 0 if not, {of}.", "trigger")
+        self.caution = self.gauge(
+            "caution", f"1 if a caution holds, such as broken columns, 0 if not, {of}.", "caution"
+        )
         self.recommends = self.gauge("recommend_retraining", f"1 if retraining is recommended, 0 if not, {of}.")
         self.rows = self.gauge("rows", f"Customers, {of}.")
         self.labelled = self.gauge("labelled", f"Customers with a known outcome, {of}.")
@@ -161,6 +165,7 @@ class CycleGauges(Gauges):
         performance = _table(document, "performance")
         for gauge, name in ((self.metric, "value"), (self.low, "low"), (self.high, "high")):
             self.set_all(gauge, _each(_table(performance, "metrics"), name))
+        self.limit.set(number(performance.get("line")))
         columns = _table(document, "columns")
         self.drift_rate.set(number(document.get("drift_rate")))
         self.set_all(self.effect, _each(columns, "effect"))
@@ -170,6 +175,7 @@ class CycleGauges(Gauges):
         self.set_all(self.whole_drifted, _each(whole, "drifted"))
         retraining = _table(document, "recommend_retraining")
         self.set_all(self.trigger, _table(retraining, "triggers"))
+        self.set_all(self.caution, _table(document, "cautions"))
         self.recommends.set(number(retraining.get("value")))
         self.rows.set(number(document.get("rows")))
         labelled, due = number(performance.get("labelled")), number(performance.get("due"))

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from churnops.api.gauges import CycleGauges, LiveGauges
+from churnops.api.process_metrics import ProcessMetrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise each counter adds its time of creation
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -60,6 +61,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self.process = ProcessMetrics(registry)
         self.live = LiveGauges(registry)
         self.cycle = CycleGauges(registry)
         self._version: str | None = None

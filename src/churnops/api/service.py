@@ -112,6 +112,7 @@ class Service:
                 await self.refresh_model()
             except Exception:  # of any kind: the next deployment may succeed
                 log.exception("the check for a new deployment failed")
+            self.metrics.process.show(self._writer.pending if self._writer else 0)
             if self._log is not None:
                 self._attempt("SQLite's log", self._log.rest)
             await asyncio.sleep(LOOK_SECONDS)

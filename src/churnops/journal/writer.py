@@ -83,6 +83,11 @@ class JournalWriter:
         self._thread = Thread(target=self._run, name="journal-writer", daemon=True)
         self._thread.start()
 
+    @property
+    def pending(self) -> int:
+        """Number of uncommitted rows."""
+        return self._pending
+
     async def append(self, rows: Sequence[PredictionRow]) -> None:
         """Write rows, without those whose id is in the journal already; return when they are committed.
 

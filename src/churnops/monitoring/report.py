@@ -162,6 +162,7 @@ class Report:
                 "due": performance["labels"]["due"],
                 "labelled": performance["labels"]["labelled"],
                 "verdict": performance["verdict"],
+                "line": performance["line"],
             },
             "recommend_retraining": {
                 "value": self.recommendation.value,
