@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from churnops.api.customers import CustomerForm
-from churnops.api.presence import REPORT_SECONDS
 from churnops.journal import open_database
-from churnops.journal.replicas import ReplicaStore
+from churnops.journal.replicas import REPORT_SECONDS, ReplicaStore
 from churnops.model import Bundle
 from churnops.objects import ObjectStore
 from churnops.registry.store_place import StorePlace

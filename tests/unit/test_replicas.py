@@ -54,7 +54,7 @@ def test_a_replica_has_time_to_follow_and_an_away_one_is_not_late():
     assert [replica.process.host for replica in late(replicas, NOW, NOW + FOLLOW)] == ["api-1"]
     assert summary_of(replicas) == (
         "replicas that answer with it: 1 of 3; api-1 0.0.0.0:8000 answers with tree-1; "
-        "api-2 0.0.0.0:8000 last reported 60 s ago"
+        "api-2 0.0.0.0:8000 last reported 15 s ago"
     )
 
 
@@ -85,3 +85,12 @@ def test_the_check_waits_for_every_replica(monkeypatch, looks: Sequence[Sequence
     monkeypatch.setattr(follow, "PAUSE_SECONDS", 0.01)
     check = check_replicas(Store(*looks), "new", 0.05)
     assert (check.status, check.reason) == (status, reason)
+
+
+@pytest.mark.parametrize("others", [[], [(replace(NEW, id="b"), SECOND)]], ids=["replica", "worker"])
+def test_a_killed_one_is_waited_for_only_until_it_is_away(monkeypatch, others: Sequence[Seen]):
+    monkeypatch.setattr(follow, "PAUSE_SECONDS", 0.01)
+    looks = [[(OLD, AWAY + seconds * SECOND), *others] for seconds in (-2, -1, 0)]
+    check = check_replicas(Store(*looks), "new", 30.0)
+    assert check.status == "passed"
+    assert check.seconds < 30

@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from churnops import __version__
 from churnops.api.local import listening
 from churnops.api.served import ServedModel
-from churnops.journal.replicas import ReplicaProcess, ReplicaStore
-
-REPORT_SECONDS = 5.0  # between two reports without news
+from churnops.journal.replicas import REPORT_SECONDS, ReplicaProcess, ReplicaStore
 
 
 class Presence:
@@ -74,7 +72,7 @@ class Presence:
         Raises
         ------
         JournalError
-            If the database does not answer. The row then counts as away after a minute.
+            If the database does not answer. The row then counts as away after 15 seconds.
         """
         if self._reported is not None:
             self._store.remove(self._started.id)

@@ -19,8 +19,8 @@ def deployments_status(ctx: click.Context, as_json: bool) -> None:
     """List the replicas of the service and their models.
 
     A replica is one `churnops serve`, on this machine or another, that uses this journal. It is current, behind (it
-    answers with another model), refusing (it cannot load the deployed model) or away (no report for a minute). The exit
-    code is 2 if a replica is behind or refusing 30 seconds after the deployment.
+    answers with another model), refusing (it cannot load the deployed model) or away (no report for 15 seconds). The
+    exit code is 2 if a replica is behind or refusing 30 seconds after the deployment.
     """
     from churnops.errors import RegistryError
     from churnops.project import Project

@@ -10,6 +10,9 @@ from sqlalchemy import Connection, Engine, delete, select, text
 from churnops.journal.database import answering
 from churnops.journal.tables import microseconds, moment, replicas
 
+REPORT_SECONDS = 5.0
+"""Time between two reports of a process without news."""
+
 KEPT = timedelta(days=1)
 """Time after which the row of a process that was killed is deleted."""
 

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Literal
 
-from churnops.journal.replicas import ReplicaProcess
+from churnops.journal.replicas import REPORT_SECONDS, ReplicaProcess
 
-AWAY = timedelta(minutes=1)
-"""Time without a report after which a process counts as away."""
+AWAY = timedelta(seconds=3 * REPORT_SECONDS)
+"""Time without a report after which a process counts as away: three reports are missing."""
 
 FOLLOW = timedelta(seconds=30)
 """Time in which every replica should answer with a new deployment."""
@@ -29,7 +29,7 @@ class Replica:
         model.
     state
         `current`: every worker answers with the deployed model. `refusing`: a worker refuses it. `behind`: a worker
-        answers with another model, or with none. `away`: no worker has reported for a minute.
+        answers with another model, or with none. `away`: no worker has reported for 15 seconds.
     workers
         Number of workers that are not away; of an away replica, the number of its last workers.
     silent

@@ -16,7 +16,8 @@ def check_replicas(store: ReplicaStore, deployed: str, seconds: float) -> Check:
 
     The check fails at once if a replica refuses the model, and at the time limit if one still answers with another.
     A replica that is away, or that reports nothing during the check, may have been stopped: it is not the model's
-    fault. The reason names it, and is empty without replicas.
+    fault. So a killed replica, or a killed worker, is waited for only until it counts as away. The reason names it, and
+    is empty without replicas.
 
     Parameters
     ----------
