@@ -64,6 +64,7 @@ def test_no_query_reads_a_whole_table(engine: Engine, asked: list[tuple[str, Any
     list(journal.resolved(*window, now))
     list(journal.columns(*window, now, read=("churn_probability",), content_sha256=content))
     list(journal.columns(*window, now, read=("customer_id",), labelled=True))
+    list(journal.columns(*window, now, content_sha256=content, labelled=True))
     journal.count(*window)
     journal.newest_begin(1, now)
     journal.newest_begin(10_000, now)

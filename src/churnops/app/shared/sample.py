@@ -1,7 +1,7 @@
 """Samples of customers for the Analysis page: inputs, scores and outcomes."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from churnops.app.shared.text import quantity
 from churnops.errors import DataError
 from churnops.features.build import FeatureMatrix
-from churnops.journal import Journal, RecordedPrediction
-from churnops.journal.decoding import PackedInputs, decode_inputs
+from churnops.journal import Journal
+from churnops.journal.decoding import PACKED, decode_inputs
+from churnops.journal.outcomes import Outcomes
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
-from churnops.schema import Columns, Schema
+from churnops.schema import Columns, Schema, is_blank
 from churnops.words import title
 
 NEWEST = 10_000  # customers with outcomes
@@ -149,26 +150,45 @@ def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizo
         If the database does not answer.
     """
     end = until = known_at - horizon + _MICROSECOND
-    newest: dict[str, RecordedPrediction] = {}
+    customers: set[str] = set()
+    parts: list[Sample] = []  # in the order of time
     for count in range(STEP, MAX_READ + STEP, STEP):
         reached = journal.newest_begin(count, until)
-        begin = reached or datetime.fromtimestamp(0, UTC)
-        older: dict[str, RecordedPrediction] = {}
-        for entry in journal.resolved(begin, end, known_at):  # about `STEP` rows; more if times are equal
-            if entry.churned is not None and entry.row.layout.content_sha256 == bundle.content_sha256:
-                older[f"customer {entry.row.customer_id}" if entry.row.customer_id else entry.row.id] = entry
-        newest = older | newest
-        if reached is None or len(newest) >= NEWEST:
+        begin = reached or datetime.fromtimestamp(0, UTC)  # about `STEP` rows; more if times are equal
+        read, content = ("customer_id", "churn_probability", PACKED), bundle.content_sha256
+        pages = list(journal.columns(begin, end, known_at, read=read, content_sha256=content, labelled=True))
+        for outcomes, values in reversed(pages):
+            if rows := _newest_rows(outcomes, values["customer_id"], customers):
+                columns = decode_inputs(values[PACKED].take(rows), bundle.schema)
+                score = np.array(values["churn_probability"], dtype=np.float64)
+                parts.insert(0, Sample(columns, outcomes.churned[rows], score[rows]))
+        if reached is None or sum(part.rows for part in parts) >= NEWEST:
             break
         end = begin
-    rows = sorted(newest.values(), key=lambda entry: entry.row.at)[-NEWEST:]
-    if not rows:
+    if not parts:
         return Sample({}, np.empty(0), np.empty(0))
+    names = parts[0].columns
     return Sample(
-        decode_inputs(PackedInputs.of([entry.row for entry in rows]), bundle.schema),
-        np.array([entry.churned for entry in rows], dtype=np.float64),
-        np.array([entry.row.churn_probability for entry in rows]),
+        {name: np.concatenate([part.columns[name] for part in parts])[-NEWEST:] for name in names},
+        np.concatenate([part.outcome for part in parts])[-NEWEST:],
+        np.concatenate([part.score for part in parts])[-NEWEST:],
     )
+
+
+def _newest_rows(outcomes: Outcomes, ids: Sequence[str | None], customers: set[str]) -> list[int]:
+    """Return the rows with a known outcome of customers that are not in `customers` yet, which gets them.
+
+    Rows are in the order of time, and a customer's newest one is returned. A row without an id is a customer.
+    """
+    rows = []
+    for row in reversed((~np.isnan(outcomes.churned)).nonzero()[0].tolist()):
+        id_ = ids[row]
+        if id_ is None or is_blank(id_):
+            rows.append(row)
+        elif id_ not in customers:
+            customers.add(id_)
+            rows.append(row)
+    return rows[::-1]
 
 
 def may_have_outcomes(journal: Journal, known_at: datetime, horizon: timedelta) -> bool:

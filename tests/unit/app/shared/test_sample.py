@@ -16,6 +16,7 @@ from churnops.data.preprocess import Imputer
 from churnops.errors import DataError
 from churnops.features.build import Feature
 from churnops.journal import Journal, Label, open_database
+from churnops.journal import columns as pages
 from churnops.journal.predictions import write_predictions
 from churnops.model import Bundle, LinearModel
 from churnops.pipelines.run_all import RunSummary
@@ -97,7 +98,11 @@ def test_production_customers_have_outcomes_older_than_the_horizon(engine: Engin
         assert np.array_equal(found.columns[name], values[[0, 0]], equal_nan=True)
 
 
-def test_only_each_customers_last_prediction_of_this_model_counts(engine: Engine, bundle: Bundle):
+@pytest.mark.parametrize("page", [1, 20_000])
+def test_only_each_customers_last_prediction_of_this_model_counts(
+    engine: Engine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, page: int
+):
+    monkeypatch.setattr(pages, "PAGE", page)
     journal = Journal(engine, label_horizon=HORIZON)
     other = replace(bundle, threshold=0.123)
     mine, others = asked(bundle, [60, 50, 40], customer="c1"), asked(other, [45])
