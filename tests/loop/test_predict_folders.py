@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from churnops.errors import ClusterError, DataError
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
 from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord, file_sha256
+from churnops.scoring.removal import is_listed, remove_rows_of_part
+from churnops.settings import load_settings
 from churnops.training.train import TrainedModels
 from tests.support.kills import KilledError, killing
 from tests.support.processes import CHURNOPS, run
@@ -97,6 +100,41 @@ def test_the_manifest_lists_every_part_with_its_hash(here: Path, tmp_path: Path)
     assert manifest["parts"][4]["first_row"] == 200
     assert (tmp_path / "out/_SUCCESS").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_customer_is_removed_from_a_part_and_the_manifest(
+    here: Path, tmp_path: Path, ending: str, deadly: Callable[[int], None]
+):
+    """A kill at any change of a file leaves the rows in place, so the same command removes them."""
+    ids = pl.concat([pl.repeat("ann", 3, eager=True), pl.int_range(97, eager=True).cast(pl.String)]).alias(
+        "customer_id"
+    )
+    table, others = pl.read_csv(here / "csv/0.csv").head(100).with_columns(ids), tmp_path / "others"
+    for folder, first in ((tmp_path / "in", table), (others, table.filter(pl.col("customer_id") != "ann"))):
+        folder.mkdir()
+        for name, rows in (("a", first), ("b", table.tail(50))):
+            getattr(rows, f"write_{ending}")(folder / f"{name}.{ending}")
+    expected = predict(here, others, tmp_path / "expected")
+    predict(here, tmp_path / "in", tmp_path / "whole")
+    part, schema = Path("out", f"part-000000.{ending}"), load_settings(here / "config.yaml").table
+    for kill in (*range(5), -1):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        shutil.copytree(tmp_path / "whole", tmp_path / "out")
+        deadly(kill)
+        with suppress(KilledError):
+            remove_rows_of_part(tmp_path / part, schema, "ann")
+        deadly(-1)
+        left = remove_rows_of_part(tmp_path / part, schema, "ann")
+        assert left == 0 or kill >= 0
+        manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+        assert (manifest["rows"], manifest["predicted_to_churn"]) == (expected.rows, expected.churners)
+        assert [one["rows"] for one in manifest["parts"]] == [97, 50]
+        for one in manifest["parts"]:
+            assert file_sha256(tmp_path / "out" / one["data"]) == one["sha256"]
+    assert is_listed(tmp_path / part)
+    if ending == "csv":
+        assert (tmp_path / part).read_bytes() == (tmp_path / "expected" / part.name).read_bytes()
 
 
 def test_a_broken_row_is_named_by_file_and_row_and_nothing_is_kept(here: Path, tmp_path: Path):

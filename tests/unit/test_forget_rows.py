@@ -91,7 +91,7 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
     assert receipt.by_hand == {
         "s3://bucket/raw": "a table in an object store",
         "broken.csv": "row 1 has 1 value, but the header has 2 (separated by commas)",
-        "scored/part-000000.csv": "rows of the customer in a part of a scored folder: 1; score the folder again",
+        "scored/part-000000.csv": "rows of the customer in a file that manifest.json beside it does not list: 1",
         "customers.xlsx": "rows of the customer in a workbook: 1",
         "customers.sql": "a query: remove the rows in its database",
     }

@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -36,10 +36,12 @@ def count_rows_of(path: Path, schema: Schema, customer: str) -> int:
     return sum(int(_is(batch.get_column(header), customer).sum()) for batch in open_batches(path, schema=schema))
 
 
-def remove_rows_of(path: Path, schema: Schema, customer: str) -> int:
+def remove_rows_of(
+    path: Path, schema: Schema, customer: str, *, before_replacing: Callable[[Path], None] = lambda new: None
+) -> int:
     """Remove a customer's rows from a CSV or Parquet file; return their number.
 
-    The new file replaces the old one only if it has all other rows.
+    The new file replaces the old one only if it has all other rows. `before_replacing` is called with it first.
 
     Raises
     ------
@@ -63,6 +65,7 @@ def remove_rows_of(path: Path, schema: Schema, customer: str) -> int:
             raise by_hand
         if _state(path) != before:
             raise DataError(f"{path} changed meanwhile: type the command again")
+        before_replacing(new)
     return count
 
 

@@ -18,6 +18,8 @@ from churnops.files import as_text, write_flushed
 from churnops.project import Project
 from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on, save_trained_on, trained_on_path
+from churnops.scoring.manifest import MANIFEST
+from churnops.scoring.removal import is_listed, remove_rows_of_part
 from churnops.settings import Settings
 from churnops.settings.sections import STORE_COPIES
 
@@ -111,10 +113,11 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
                 by_hand[name] = f"rows of the customer in a workbook: {count:,}"
             elif count and path.is_relative_to(settings.root.resolve() / STORE_COPIES):
                 by_hand[name] = f"{count:,} rows in a copy: change the object in its store, then delete the copy"
-            elif count and (path.parent / "manifest.json").exists():
-                by_hand[name] = f"rows of the customer in a part of a scored folder: {count:,}; score the folder again"
+            elif count and (path.parent / MANIFEST).exists() and not is_listed(path):
+                by_hand[name] = f"rows of the customer in a file that {MANIFEST} beside it does not list: {count:,}"
             elif count:
-                rows[name] = count if only_count else remove_rows_of(path, settings.table, customer)
+                remove = remove_rows_of_part if (path.parent / MANIFEST).exists() else remove_rows_of
+                rows[name] = count if only_count else remove(path, settings.table, customer)
         except DataError as error:
             by_hand[name] = reason_of(error).removeprefix(str(path)).lstrip(": ")
     return rows, by_hand

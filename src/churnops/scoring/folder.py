@@ -26,13 +26,13 @@ from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.model.sent import SentBundle
 from churnops.scoring.file import FileScorer, InterruptedRunError, ScoredFile, notices, others_read
-from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord
+from churnops.scoring.manifest import MANIFEST, FolderRecords, Manifest, PartRecord
 from churnops.scoring.part import RECORDS, PartScorer, score_part
 from churnops.scoring.table import check_expected
 from churnops.scoring.unfinished import unfinished_folder
 
 PARTS, RESULT = "parts", "result"
-MANIFEST, SUCCESS = "manifest.json", "_SUCCESS"
+SUCCESS = "_SUCCESS"
 
 
 @dataclass(frozen=True)

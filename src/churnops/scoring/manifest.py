@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 from churnops.files import fsync_folder
 
+MANIFEST = "manifest.json"
+"""Name of the manifest in a finished result."""
+
 
 class Records(Protocol):
     """Small documents, each written once: a folder, or objects in a store with conditional writes."""
