@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from churnops.errors import DataError
 from churnops.journal.decoding import decode_rows
 from churnops.journal.guessed_layout import GuessedLayout
 from churnops.journal.layouts import Layout, Packed
+from churnops.journal.packing import pack_table
 from churnops.schema import Column, Schema
 
 SCHEMA = Schema(
@@ -105,6 +107,38 @@ def test_columns_of_packed_rows_are_those_of_the_records(rows: list[dict[str, An
         decoded = decode_rows(layout, [one.inputs for one in packed], [one.rest for one in packed])
         for column in SCHEMA.inputs:
             np.testing.assert_array_equal(decoded.encoded(column), expected[column.name])
+
+
+KINDS = {
+    "minutes": (pl.Float64, st.floats() | st.sampled_from([-0.0, np.inf])),
+    "calls": (pl.Int64, st.integers(-9, 9) | st.sampled_from([2**53, 2**53 + 1, -(2**63)])),
+    "plan": (pl.String, texts),
+    "roaming": (pl.String, texts),
+    "since": (pl.String, texts),
+    "seen": (pl.String, texts),
+    "note": (pl.String, texts),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> pl.DataFrame:
+    """Some columns of the Schema, also without any value, and one that it lacks."""
+    rows, names = draw(st.integers(1, 5)), draw(st.sets(st.sampled_from(list(KINDS)), min_size=1))
+    columns = []
+    for name in sorted(names):
+        kind, cells = KINDS[name]
+        values = draw(st.lists(st.none() | cells, min_size=rows, max_size=rows))
+        columns.append(
+            pl.Series(name, values, draw(st.sampled_from([kind, pl.Null])) if values == [None] * rows else kind)
+        )
+    return pl.DataFrame(columns)
+
+
+@given(table=tables())
+def test_the_rows_of_a_table_are_packed_as_records(table: pl.DataFrame):
+    for layout in LAYOUTS:
+        packed = map(layout.pack, table.iter_rows(named=True))
+        assert list(zip(*pack_table(layout, table), strict=True)) == [(one.inputs, one.rest) for one in packed]
 
 
 def expected_columns(rows: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -27,7 +27,8 @@ NULL, ABSENT = -1, -2
 MAX_WHOLE = 2**53  # the largest range in which a float64 holds every whole number
 MAX_LEVELS = 32_000
 _NULL_BYTES, _ABSENT_BYTES = bytes.fromhex("000000000000f87f"), bytes.fromhex("010000000000f87f")  # two NaNs
-_NULL_NUMBER, _ABSENT_NUMBER = struct.unpack("<2d", _NULL_BYTES + _ABSENT_BYTES)
+NULL_NUMBER, ABSENT_NUMBER = struct.unpack("<2d", _NULL_BYTES + _ABSENT_BYTES)
+"""The same for a number or date."""
 _INPUTS, _REASONS = "inputs", "top_shap_features"  # keys of `rest`
 _MISSING = object()
 
@@ -194,7 +195,7 @@ class Layout:
     @cached_property
     def _places(self) -> tuple[tuple[str, type, Callable[[Any], Any], float, float], ...]:
         """Each column with the type of its JSON values, their packed value, and those of null and of no value."""
-        numbers = (_NULL_NUMBER, _ABSENT_NUMBER)
+        numbers = (NULL_NUMBER, ABSENT_NUMBER)
         types: dict[Kind, tuple[type, Callable[[Any], Any]]] = {
             "number": (float, _number),
             "integer": (int, _whole),

@@ -23,6 +23,7 @@ from churnops.data.unexpected_cells import UnexpectedCells, unknown_columns
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
 from churnops.journal.layouts import pack_reasons
+from churnops.journal.packing import pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
@@ -151,7 +152,7 @@ class TableUpload:
         now = datetime.now(UTC)
         assert scored.explanation is not None
         features, shares = scored.explanation.top(bundle.selected, TOP_FEATURES)
-        packed = map(layout.pack, customers.select(pl.exclude(identifier or "")).iter_rows(named=True))
+        inputs, rests = pack_table(layout, customers.select(pl.exclude(identifier or "")))
         return [
             PredictionRow(
                 id=new_prediction_id(),
@@ -160,17 +161,18 @@ class TableUpload:
                 layout=layout,
                 churn_probability=probability,
                 churn_prediction=churn,
-                inputs=given.inputs,
+                inputs=given,
                 reasons=pack_reasons(*why),
-                rest=given.rest,
+                rest=rest,
                 source=SOURCE,
                 key=self._key,
             )
-            for customer_id, probability, churn, given, *why in zip(
+            for customer_id, probability, churn, given, rest, *why in zip(
                 customer_ids,
                 scored.prediction.probability.tolist(),
                 scored.prediction.churn.tolist(),
-                packed,
+                inputs,
+                rests,
                 features.tolist(),
                 shares.tolist(),
                 strict=True,
