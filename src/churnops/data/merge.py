@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO, Any, cast
 
 import polars as pl
 
@@ -19,6 +20,20 @@ class MergedTable(StepResult):
     sha256: str
 
 
+class _Hashed(io.RawIOBase):
+    """File of which only the SHA-256 is kept."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
 def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequence[str] = ()) -> MergedTable:
     """Merge validated tables (by file name) and sort the rows by their content.
 
@@ -31,7 +46,9 @@ def merge(tables: Mapping[str, pl.DataFrame], schema: Schema, *, beside: Sequenc
     names = [column.name for column in schema.columns if column.name in table.columns]
     names += [name for name in beside if name in table.columns]
     table = table.select(names).sort(names, nulls_last=True)
-    sha256 = hashlib.sha256(table.write_csv().encode()).hexdigest()
+    csv = _Hashed()
+    table.write_csv(cast("IO[bytes]", csv))
+    sha256 = csv.sha256.hexdigest()
     churned = table.get_column(schema.target.name) == schema.target.choices[1]
     identifier = [schema.identifier.name] if schema.identifier else []
     kept = table.drop(*beside, *identifier, *schema.personal, strict=False)

@@ -19,6 +19,7 @@ PART = 1_000
 PAUSE_SECONDS = 0.05  # between two parts, for other writers
 LOCK_SECONDS = 0.1  # that a month's removal may wait for its lock: new writers wait behind it
 MAX_ATTEMPTS = 100
+LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE: the lock timeout has passed
 
 
 class PrunedPredictions(NamedTuple):
@@ -120,7 +121,7 @@ def _drop(engine: Engine, name: str) -> int:
                 run(connection, f"DROP TABLE {name}")
             return size
         except OperationalError as error:
-            if "lock timeout" not in str(error):
+            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
             time.sleep(PAUSE_SECONDS)
     raise JournalError(f"table {name} stays locked by another session: repeat the command later")
