@@ -18,6 +18,8 @@ _ISO_TIME = re.compile(ISO_TIME, re.ASCII)
 _WHOLE = ("year", "month", "day", "hour", "minute", "second", "hours", "minutes")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECONDS = 86_400_000  # of a day
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896
+"""Days from 1970-01-01 to the first day of the year 1 and to the last day of the year 9999."""
 
 
 def days_of(text: str) -> float:
@@ -42,7 +44,10 @@ def days_of(text: str) -> float:
         raise ValueError(f"{text[:40]!r} has no offset of less than a day")
     time = datetime(year, month, day, hour, minute, second, int(part.get("fraction", "0").ljust(6, "0")[:6]), UTC)
     ahead = timedelta(hours=hours, minutes=minutes)
-    return (time - _EPOCH + (ahead if part.get("sign") == "-" else -ahead)) / timedelta(days=1)
+    days = (time - _EPOCH + (ahead if part.get("sign") == "-" else -ahead)) / timedelta(days=1)
+    if not FIRST_DAY <= days < LAST_DAY + 1:
+        raise ValueError(f"{text[:40]!r} is not in the years 1 to 9999")
+    return days
 
 
 def date_text(days: float) -> str:

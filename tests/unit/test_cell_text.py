@@ -38,6 +38,16 @@ NO_TIMES = (
     "2024",
 )
 
+EDGES = (
+    "0000-01-01",
+    "0001-01-01",
+    "0001-01-01T00:00+14:00",
+    "9999-12-31",
+    "9999-12-31T23:59-00:01",
+    "2024-03-05T12:00+23:59",
+    "20240305.0",
+)
+
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_iso_times_may_be_mixed_in_any_order(backwards: bool):
@@ -56,7 +66,7 @@ def test_a_time_that_begins_with_day_or_month_is_refused(text: str):
     assert str(caught.value).endswith(f"{text!r} (row 2)")
 
 
-@pytest.mark.parametrize("text", [*TIMES, *NO_TIMES, "0000-01-01", "2024-03-05T12:00+23:59", "20240305.0"])
+@pytest.mark.parametrize("text", [*TIMES, *NO_TIMES, *EDGES])
 def test_the_api_and_files_read_the_same_dates(text: str):
     (expected,) = as_days(pl.Series([text])).to_list()
     try:

@@ -1,5 +1,6 @@
 """Excel workbooks: read like a CSV of the same table; refused in one line, before they take memory."""
 
+import re
 import zipfile
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -49,6 +50,12 @@ def test_cells_become_the_texts_of_a_csv(tmp_path: Path):
         (None, "0.25", "False", "1999-12-31", "1970-01-01T12:00:00"),
         ("a & <b>", "123456789012", None, None, None),
     ]
+
+
+def test_a_number_beyond_all_dates_is_refused_with_its_row(tmp_path: Path):
+    sheet = sheet_xml([["calls", "day"], [1, date(2024, 3, 5)]])
+    sheet = re.sub(r"(<c r=\"B2\" [^>]*><v>)[^<]*", r"\g<1>-1e300", sheet)
+    assert "row 2 of the sheet cannot be read" in refused(tmp_path, workbook(sheet=sheet))
 
 
 def test_a_workbook_is_opened_once_for_headers_and_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -13,7 +13,7 @@ import pytest
 from churnops.data.read import encode, outcomes, read_table, table_paths
 from churnops.data.validate import ValidationError, check_customers, validate_data
 from churnops.errors import DataError
-from churnops.schema import Column, Schema
+from churnops.schema import Column, Kind, Schema
 from churnops.settings import Settings
 from tests.support.projects import LATER, RAW
 
@@ -241,6 +241,32 @@ def test_times_are_parsed_or_refused(tmp_path: Path):
     assert pl.Series(encode(table, schema)["minutes"]).is_nan().to_list() == [False, True]
     with pytest.raises(ValidationError, match="not an ISO 8601 time, such as 'soon'"):
         validate_data([write(tmp_path, good.with_columns(day=pl.lit("soon")))], [], schema)
+
+
+@pytest.mark.parametrize("kind", ["date", "time", "number", "category"])
+@pytest.mark.parametrize("dtype", [pl.Datetime("ms"), pl.Datetime("us", "UTC"), pl.Datetime("ms", "Europe/Berlin")])
+@pytest.mark.parametrize("cell", [2**63 - 1, 1 - 2**63])
+def test_a_time_that_no_calendar_has_is_named(tmp_path: Path, kind: Kind, dtype: pl.DataType, cell: int):
+    table = pl.DataFrame({"seen": pl.Series([0, 0, cell]).cast(dtype), "churn": [0, 1, 1]})
+    assert "column seen: " in broken(tmp_path, table, kind)
+
+
+@pytest.mark.parametrize("days", [2_932_897, -719_163, 106_751_992, 1 - 2**31])
+def test_a_date_that_no_calendar_has_is_named(tmp_path: Path, days: int):
+    table = pl.DataFrame({"seen": pl.Series([0, 1, days], dtype=pl.Int32).cast(pl.Date), "churn": [0, 1, 1]})
+    message = "raw/t.parquet: column seen: 1 value not a date in the years 1 to 9999, such as '"
+    assert broken(tmp_path, table, "date") == f"{message}{days:.6g} days after 1970-01-01' (row 3)"
+    lists = table.with_columns(pl.col("seen").reshape((-1, 1)).arr.to_list())
+    assert broken(tmp_path, lists, "date").startswith("raw/t.parquet: column seen: 3 values not a date, but of type")
+
+
+def broken(folder: Path, table: pl.DataFrame, kind: Kind) -> str:
+    """Return the message on a table whose column `seen` is of a kind."""
+    seen = Column(name="seen", kind=kind, choices=("a", "b") if kind == "category" else ())
+    columns = (seen, Column(name="n", kind="number"), Column(name="churn", kind="target", choices=("0", "1")))
+    with pytest.raises(ValidationError) as caught:
+        validate_data([write(folder, table.with_columns(n=1.5), "t.parquet")], [], Schema(columns=columns))
+    return str(caught.value)
 
 
 def test_folders_and_files_are_found(tmp_path: Path):

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from churnops.dates import ISO_TIME
+from churnops.dates import FIRST_DAY, ISO_TIME, LAST_DAY
 from churnops.schema import Column, DateFormat, Schema
 
 UTC = pl.Datetime("us", "UTC")
+PER_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
+"""Number of each unit of time in a day."""
 MISSING_WORDS = ("na", "n/a", "nan", "null", "none", "nil", "-", "--", "?", "#n/a")
 """Words that other programs write for a missing value, in lower case. churnops reads only an empty cell as missing."""
 
@@ -166,8 +168,7 @@ def _iso_times(text: pl.Series) -> pl.Series:
     offset = pl.concat_str(pl.col("sign").fill_null("+"), hours, pl.lit(":"), minutes)
     canonical = pl.concat_str(date, pl.lit("T"), clock, pl.lit("."), fraction, offset)
     times = parts.select(canonical.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%:z", strict=False, time_unit="us"))
-    series = times.to_series().cast(UTC).alias(text.name)
-    return series.set(series.dt.year() < 1, None)
+    return in_calendar(times.to_series().cast(UTC).alias(text.name))
 
 
 def _other_times(text: pl.Series, form: str, format: DateFormat) -> pl.Series:
@@ -196,6 +197,28 @@ def _other_times(text: pl.Series, form: str, format: DateFormat) -> pl.Series:
 
 
 _ORDER: Mapping[DateFormat, tuple[str, str]] = {"day_first": ("day", "month"), "month_first": ("month", "day")}
+
+
+def in_calendar(times: pl.Series) -> pl.Series:
+    """Return dates or times with null outside the years 1 to 9999, which Python does not have.
+
+    Beyond the year 262142 Polars panics.
+
+    >>> in_calendar(pl.Series([2_932_896, 2_932_897, None]).cast(pl.Date)).to_list()
+    [datetime.date(9999, 12, 31), None, None]
+    """
+    outside = ~whole_days(times).is_between(FIRST_DAY, LAST_DAY)
+    return times.set(outside, None) if outside.any() else times
+
+
+def whole_days(times: pl.Series) -> pl.Series:
+    """Return the days from 1970-01-01 to dates or times, also to those that no calendar has.
+
+    >>> whole_days(pl.Series([-1, 2**62]).cast(pl.Datetime("ms"))).to_list()
+    [-1, 53375995583]
+    """
+    units = times.to_physical()
+    return units // PER_DAY[times.dtype.time_unit] if isinstance(times.dtype, pl.Datetime) else units
 
 
 def as_days(dates: pl.Series) -> pl.Series:

@@ -4,9 +4,19 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from churnops.data.cell_text import MISSING_WORDS, UTC, as_levels, as_numbers, as_times, day_or_month_first
+from churnops.data.cell_text import (
+    MISSING_WORDS,
+    UTC,
+    as_levels,
+    as_numbers,
+    as_times,
+    day_or_month_first,
+    in_calendar,
+    whole_days,
+)
 from churnops.data.failure import MAX_EXAMPLE_LENGTH, SHOWN, Failure
 from churnops.data.units import units_of
+from churnops.dates import date_text
 from churnops.schema import MAX_ID_LENGTH, SEEN_PATTERN, Column, Schema
 
 MISSING_HINT = " (a missing value is an empty cell, or a text that `schema.missing` lists)"
@@ -85,11 +95,20 @@ class _Rules:
         self.bad.append(bad)
         rows = bad.arg_true().head(SHOWN)
         # Reports are passed on, so of an id or a personal value they contain only the row number.
-        given = [] if self.column.kind == "id" or self.column.personal else self.raw.gather(rows).drop_nulls().to_list()
-        examples = tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in given)
+        hidden = self.column.kind == "id" or self.column.personal
+        examples = () if hidden else _examples(self.raw.gather(rows).drop_nulls())
         text = f"{count} {'value' if count == 1 else 'values'} {message}"
         numbers = tuple(row + 1 for row in rows)
         self.failures.append(Failure(self.file, self.column.full_name, rule, text, count, numbers, examples))
+
+
+def _examples(cells: pl.Series) -> tuple[str, ...]:
+    """Return cells as short texts; none if Python may lack such values, as for lists and durations."""
+    if cells.dtype.is_nested() or cells.dtype == pl.Duration:
+        return ()
+    if cells.dtype in (pl.Date, pl.Datetime):
+        return tuple(map(date_text, whole_days(cells)))
+    return tuple(str(value)[:MAX_EXAMPLE_LENGTH] for value in cells.to_list())
 
 
 def _blank_as_missing(raw: pl.Series, column: Column) -> pl.Series:
@@ -121,6 +140,10 @@ def _check_type(raw: pl.Series, series: pl.Series, rules: _Rules) -> None:
             message += f" (a number may have a unit that the column declares: `unit: {unit!r}`)"
         elif rules.column.numeric and raw.filter(bad).str.contains(",", literal=True).any():
             message += " (write 1234.5, without a thousands separator)"
+    elif raw.dtype in (pl.Date, pl.Datetime) and rules.column.kind in ("date", "time"):
+        message += " in the years 1 to 9999"
+    elif raw.dtype.is_nested() or raw.dtype == pl.Duration:
+        message += f", but of type {raw.dtype}"
     rules.apply("type", bad, message)
 
 
@@ -181,10 +204,10 @@ def _cast(raw: pl.Series, column: Column, schema: Schema | None) -> pl.Series:
 
 def _cast_time(raw: pl.Series, column: Column) -> pl.Series:
     """Bring times and dates to UTC; one without an offset is taken as UTC. A whole number is a date as 20240305."""
-    if raw.dtype == pl.Datetime and raw.dtype.time_zone is None:  # type: ignore[attr-defined]
-        return raw.dt.replace_time_zone("UTC").cast(UTC)
     if raw.dtype in (pl.Date, pl.Datetime):
-        return raw.cast(UTC)
+        raw = in_calendar(raw)
+        no_zone = raw.dtype == pl.Datetime and raw.dtype.time_zone is None  # type: ignore[attr-defined]
+        return (raw.dt.replace_time_zone("UTC") if no_zone else raw).cast(UTC)
     if raw.dtype.is_numeric():
         whole = raw.cast(pl.Int64, strict=False)
         raw = whole.set((whole != raw).fill_null(value=False), None)

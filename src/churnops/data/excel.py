@@ -70,7 +70,7 @@ def _table(path: Path) -> tuple[list[str], Iterator[Row], int]:
     sheet = _sheet(path, status.st_size, status.st_mtime_ns)
     if sheet.width > MAX_COLUMNS:
         raise DataError(f"{path} has {sheet.width} columns: at most {MAX_COLUMNS} are read")
-    rows = sheet.iter_rows()
+    rows = _rows(path, sheet)
     first = list(islice(rows, 1 + FIRST_ROWS))
     texts = [[_text(value) or "" for value in row] for row in first]
     header = header_of(texts)
@@ -99,10 +99,27 @@ def _sheet(path: Path, size: int, mtime_ns: int) -> Any:
     except (calamine.CalamineError, OSError) as error:
         raise DataError(f"{path} is not a readable Excel workbook: {str(error).partition(chr(10))[0]}") from None
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of Rust, and no Exception
-            raise
-        raise DataError(f"{path} is not a readable Excel workbook") from None
+        _refuse_panic(error, f"{path} is not a readable Excel workbook")
+        raise
     raise DataError(f"{path} has no visible sheet with data")
+
+
+def _rows(path: Path, sheet: Any) -> Iterator[Row]:
+    """Yield the rows of a sheet, whose values are converted here."""
+    number = 1
+    try:
+        for row in sheet.iter_rows():
+            yield row
+            number += 1
+    except BaseException as error:
+        _refuse_panic(error, f"{path}: row {number} of the sheet cannot be read: is a number in a date cell no date?")
+        raise
+
+
+def _refuse_panic(error: BaseException, message: str) -> None:
+    """Raise a DataError if the error is a panic of Rust, which is no `Exception`."""
+    if type(error).__name__ == "PanicException":
+        raise DataError(message) from None
 
 
 def _any_value(row: Row) -> bool:

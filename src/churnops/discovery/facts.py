@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from churnops.data.cell_text import as_numbers, as_times, without_unit
+from churnops.data.cell_text import as_numbers, as_times, in_calendar, without_unit
 from churnops.data.units import UNIT, units_of
 from churnops.discovery.counts import TextCounts
 from churnops.schema import Encoding
@@ -152,9 +152,10 @@ class ColumnFacts:
 
     def _add_typed_times(self, cells: pl.Series) -> None:
         self.empty += cells.null_count()
-        known = cells.drop_nulls().cast(pl.Datetime("us")).dt.replace_time_zone(None)
-        self.times += known.len()
-        self.iso += known.len()
+        count = cells.len() - cells.null_count()  # the training run names dates that no calendar has
+        self.times += count
+        self.iso += count
+        known = in_calendar(cells).drop_nulls().cast(pl.Datetime("us")).dt.replace_time_zone(None)
         if known.len():
             self.first_time = known[0] if self.first_time is None else self.first_time
             self.several_times |= bool((known != self.first_time).any())

@@ -12,7 +12,7 @@ from typing import Literal
 import polars as pl
 
 from churnops.data.batches import headers_of, open_batches, read_batches
-from churnops.data.cell_text import BLANKS, as_numbers, without_unit
+from churnops.data.cell_text import BLANKS, as_numbers, in_calendar, without_unit
 from churnops.data.dialect import is_utf8
 from churnops.data.units import UNIT
 from churnops.discovery.facts import ColumnFacts, Forms
@@ -99,6 +99,8 @@ class _SpreadRows:
 
     def add(self, batch: pl.DataFrame) -> None:
         part = batch.slice(self._next).gather_every(self._step)
+        times = part.select(pl.selectors.date() | pl.selectors.datetime())
+        part = part.with_columns(map(in_calendar, times))
         part = part.with_columns(pl.selectors.datetime(time_zone="*").dt.replace_time_zone(None))
         self._next += part.height * self._step - batch.height
         self._parts.append(part)

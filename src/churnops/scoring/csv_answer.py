@@ -5,6 +5,7 @@ import json
 
 import polars as pl
 
+from churnops.data.cell_text import PER_DAY
 from churnops.schema import WARNINGS
 from churnops.scoring.table import with_json_reasons
 
@@ -12,7 +13,6 @@ FORMULA = r"^[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"
 """Beginning of a cell that a spreadsheet may read as a formula; the last four are = + - @ of full width."""
 _NUMBER = r"^[+-]?(?:[0-9]+[.,]?[0-9]*|[.,][0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _LAST_DAY = 95_000_000  # days from 1970, after which Polars panics; about 260,000 years
-_A_DAY = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def csv_of(table: pl.DataFrame, *, header: bool = True, safe: bool = False) -> bytes:
@@ -81,7 +81,7 @@ def _in_calendar(table: pl.DataFrame) -> pl.DataFrame:
     columns = []
     for name, kind in table.schema.items():
         if isinstance(kind, pl.Date | pl.Datetime):
-            limit = _LAST_DAY * (1 if isinstance(kind, pl.Date) else _A_DAY[kind.time_unit])
+            limit = _LAST_DAY * (1 if isinstance(kind, pl.Date) else PER_DAY[kind.time_unit])
             if limit < 2**63:
                 columns.append(pl.when(pl.col(name).to_physical().is_between(-limit, limit)).then(pl.col(name)))
     return table.with_columns(columns) if columns else table

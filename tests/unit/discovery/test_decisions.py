@@ -323,6 +323,15 @@ def test_a_header_that_is_repeated_between_rows_is_no_customer(tmp_path: Path):
     assert [d.kind for d in found.columns] == [d.kind for d in discovered(tmp_path).columns]
 
 
+def test_a_column_with_a_date_beyond_all_calendars_is_a_date(tmp_path: Path):
+    days = pl.Series([*range(ROWS - 1), 2**31 - 1], dtype=pl.Int32).cast(pl.Date)
+    times = pl.Series([*range(ROWS - 1), 2**63 - 1]).cast(pl.Datetime("ms", "UTC"))
+    table = pl.DataFrame(customers()).with_columns(days.alias("day"), times.alias("time"))
+    table.write_parquet(tmp_path / "table.parquet")
+    described = {d.header: d for d in discover([tmp_path / "table.parquet"], "Churn").columns}
+    assert [described[name].kind for name in ("day", "time")] == ["date", "date"]
+
+
 def test_types_that_no_kind_reads_are_left_out(tmp_path: Path):
     table = pl.DataFrame(customers()).with_columns(
         pl.time(10, pl.int_range(pl.len()) % 60).alias("called"),
