@@ -11,7 +11,8 @@ run: .venv/ready  ## the main job on the data in the repository
 	$(BIN)/python run_all.py
 
 demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retraining, gate, deployment, recovery (minutes)
-	$(BIN)/python -m demo
+	rm -rf churnops-demo
+	$(BIN)/churnops demo
 
 # The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
@@ -33,7 +34,7 @@ LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 lint: .venv/ready-dev  ## formatting, strict types, import contracts, plain English
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests demo benchmarks scripts
+	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.prose
@@ -54,7 +55,7 @@ lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after
 	bash scripts/lock.sh
 
 clean:  ## delete the environment and all output of runs, but no data
-	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring models-copy models-copy.keys tables-copy
+	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring models-copy models-copy.keys tables-copy churnops-demo dist
 
 # pip checks wheels against the hashes in the lock. The package itself is installed in place, without downloads.
 .venv/ready: requirements.txt pyproject.toml

@@ -1,6 +1,6 @@
 """Recovery after a concept drift: ROC-AUC of the retrained model, and the number of customers until its deployment.
 
-In the new world, the rule of the telecom table that links high bills to churn is reversed (`demo/world.py`).
+In the new world, the rule of the telecom table that links high bills to churn is reversed (`churnops/demo/world.py`).
 
 `RECOVERY_SEEDS` and `RECOVERY_LOOPS` change the number of worlds, and of runs of the whole loop.
 """
@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 import yaml
-from demo.loop import run_loop
-from demo.plan import Plan
-from demo.project import Project
-from demo.screen import Quiet
-from demo.world import Customer, World
 from scipy.special import stdtrit
 
 from benchmarks.harness import ROOT, Claim, Result
 from benchmarks.product import Customers, train
 from churnops.api.customers import CustomerForm
+from churnops.demo.loop import run_loop
+from churnops.demo.plan import Plan
+from churnops.demo.project import Project
+from churnops.demo.screen import Quiet
+from churnops.demo.world import Customer, World
 from churnops.evaluation.delong import delong
 from churnops.journal import Label, PredictionRow, new_prediction_id, open_database
 from churnops.journal.labels import write_labels
@@ -99,7 +99,7 @@ def measure() -> Result:
         title="Recovery",
         about=(
             "In the old world, customers without voice mail leave if their bill is high, as in the telecom table. In "
-            "the new world, those with the lowest bills leave (`demo/world.py`). The champion is trained on "
+            "the new world, those with the lowest bills leave (`churnops/demo/world.py`). The champion is trained on "
             f"churn-80.csv alone. The journal has {BEFORE:,} customers of the old world, then 1,000 or 2,000 of the "
             "new one. All are resolved: their outcomes are known. `churnops retrain` runs with the default settings. A "
             "second model is trained by the same search (families, trials, folds) on the resolved customers of the new "
@@ -198,7 +198,7 @@ def _looped(parent: Path, seed: int) -> tuple[int, float, float, float, float]:
     timeline = run_loop(folder, plan, Quiet())
     recovery = timeline.recovery
     if recovery is None:
-        raise SystemExit(f"no new model was deployed in world {seed}: raise patience_seconds in demo/demo.yaml")
+        raise SystemExit(f"no new model was deployed in world {seed}: raise patience_seconds in demo.yaml")
     seconds = (recovery.at - timeline.changed).total_seconds()
     shutil.rmtree(folder)
     return recovery.customers, seconds, recovery.before.value, recovery.meanwhile.value, recovery.after.value

@@ -13,11 +13,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.world import World
-
 from benchmarks.harness import ROOT, Claim, Result, run_process
 from benchmarks.recovery import answer
 from benchmarks.serving import CONNECTIONS, lua, served_project, serving, wrk
+from churnops.demo.world import World
 from churnops.model import Bundle
 from churnops.settings import load_settings
 

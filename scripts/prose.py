@@ -3,7 +3,7 @@
     python -m scripts.prose              # the counts; fails if one is above its limit
     python -m scripts.prose src/churnops/journal --list    # one line for each place
 
-Counted over the docstrings and comments of `src`, `demo`, `benchmarks` and `scripts`; names of
+Counted over the docstrings and comments of `src`, `benchmarks` and `scripts`; names of
 tests over `tests`.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-FOLDERS = ("src", "demo", "benchmarks", "scripts")
+FOLDERS = ("src", "benchmarks", "scripts")
 WORD = re.compile(r"[A-Za-z']+")
 CODE = re.compile(r"`[^`]*`")
 RELATIVE = re.compile(r"\bwhat(ever)?\b", re.IGNORECASE)

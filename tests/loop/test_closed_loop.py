@@ -8,16 +8,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-import demo.project
 import numpy as np
 import pytest
-from demo.feeder import Fed
-from demo.loop import run_loop
-from demo.orchestration import orchestrate
-from demo.plan import DAY, Plan
-from demo.project import Project
-from demo.timeline import Event, Timeline, first
 
+import churnops.demo.project
+from churnops.demo.feeder import Fed
+from churnops.demo.loop import run_loop
+from churnops.demo.orchestration import orchestrate
+from churnops.demo.plan import DAY, Plan
+from churnops.demo.project import Project
+from churnops.demo.timeline import Event, Timeline, first
 from churnops.errors import ChurnopsError
 from churnops.journal import DeploymentLog, Journal, open_database
 from churnops.journal.decisions import DecisionLog
@@ -88,7 +88,7 @@ def finish(process: "subprocess.Popen[bytes]") -> "subprocess.CompletedProcess[b
 @pytest.fixture(scope="module", autouse=True)
 def forking() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo.project, "subprocess", FORKING)
+        patch.setattr(churnops.demo.project, "subprocess", FORKING)
         yield
 
 

@@ -330,7 +330,7 @@ def test_without_the_extra_the_message_names_the_package(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env={"PYTHONPATH": str(tmp_path)}
     )
-    assert done.stdout == "1 Apprise is not installed: pip install churnops[alerts]\n", done.stderr
+    assert done.stdout == "1 Apprise is not installed: pip install 'churnops[alerts]'\n", done.stderr
     assert "Token" not in done.stderr
 
 

@@ -45,7 +45,7 @@ def test_the_error_of_a_task_ends_the_work():
 
 def test_a_cluster_without_dask_installed_is_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"Dask is not installed: pip install churnops\[cluster\]"):
+    with pytest.raises(ClusterError, match=r"Dask is not installed: pip install 'churnops\[cluster\]'"):
         open_workers("local:2", 1).__enter__()
 
 

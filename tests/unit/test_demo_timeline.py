@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from demo.figure import timeline_svg
-from demo.plan import Plan
-from demo.screen import conclusions
-from demo.timeline import Answered, Event, Timeline, cut, measure_recovery
 
+from churnops.demo.figure import timeline_svg
+from churnops.demo.plan import Plan
+from churnops.demo.screen import conclusions
+from churnops.demo.timeline import Answered, Event, Timeline, cut, measure_recovery
 from churnops.errors import SettingsError
 from churnops.settings import Settings
 

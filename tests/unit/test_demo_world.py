@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from demo.world import HIGH_BILL, JITTER, RATES, Customer, World, bill
 
 from churnops.api.customers import CustomerForm
 from churnops.data.identity import identify
 from churnops.data.read import encode, read_table
 from churnops.data.validate import check_customers
+from churnops.demo.world import HIGH_BILL, JITTER, RATES, Customer, World, bill
 from churnops.schema import Columns
 from churnops.settings import Settings
 from tests.support.projects import LATER, RAW

@@ -59,7 +59,7 @@ class Channel:
         """Reason why the address cannot work, if it is known without sending; None otherwise."""
         apprise = _apprise()
         if apprise is None:
-            return "Apprise is not installed: pip install churnops[alerts]"
+            return "Apprise is not installed: pip install 'churnops[alerts]'"
         try:
             known = self._plugin(apprise) is not None
         except Exception:  # a plugin may raise anything for a wrong address

@@ -1,6 +1,18 @@
 """The command line: one file for each group of commands. Commands import inside functions, so `--help` is fast."""
 
-from churnops.cli import alerts, config, dashboard, deployments, init, journal, models, monitoring, retraining, service  # noqa: F401  (their commands join `main`)
+from churnops.cli import (  # noqa: F401  (their commands join `main`)
+    alerts,
+    config,
+    dashboard,
+    demo,
+    deployments,
+    init,
+    journal,
+    models,
+    monitoring,
+    retraining,
+    service,
+)
 from churnops.cli.root import main
 
 __all__ = ["main"]

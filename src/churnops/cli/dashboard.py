@@ -3,14 +3,12 @@
 import os
 import sys
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from churnops.cli.root import main, settings_of
+from churnops.cli.root import main, need, settings_of
 from churnops.console import quiet_processes
-from churnops.errors import ChurnopsError
 from churnops.port import check_port
 
 
@@ -27,8 +25,7 @@ def dashboard(ctx: click.Context, host: str | None, port: int | None) -> None:
     """
     from churnops.settings import ENV_CONFIG, find_config
 
-    if find_spec("streamlit") is None:
-        raise ChurnopsError("the dashboard needs Streamlit: install churnops with its extra, churnops[dashboard]")
+    need("dashboard", "streamlit")
     settings = settings_of(ctx)
     address, port = host or settings.dashboard.host, port or settings.dashboard.port
     check_port(address, port)

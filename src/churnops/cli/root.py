@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -158,6 +159,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
 
     \b
     A first day with churnops:
+      churnops demo                        watch the whole loop in a new folder, for three minutes
       churnops init t.csv --target Churn   write config.yaml for your table t.csv
       churnops run                         train, evaluate, track and deploy a model
       churnops models                      list the registered models and the deployed one
@@ -182,6 +184,13 @@ def settings_of(ctx: click.Context) -> "Settings":
     if settings.banner:
         click.secho(settings.banner, fg="yellow", err=True)
     return settings
+
+
+def need(extra: str, *modules: str) -> None:
+    """Raise a `ChurnopsError` that names the installation of `extra` if one of its modules is not installed."""
+    for module in modules:
+        if find_spec(module) is None:
+            raise ChurnopsError(f"{module} is not installed: pip install 'churnops[{extra}]'")
 
 
 def local_table(settings: "Settings", given: str) -> Path:

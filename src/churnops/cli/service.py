@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from churnops.cli.completion import active_keys, complete_scopes, completing
-from churnops.cli.root import json_option, main, settings_of, show, show_json
+from churnops.cli.root import json_option, main, need, settings_of, show, show_json
 from churnops.console import quiet_processes
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str
       curl -s localhost:8000/openapi.json | python -m json.tool     every path, with examples
       curl -s localhost:8000/health/ready                           readiness, and the deployed model
     """  # noqa: D301
+    need("serve", "uvicorn")
     from churnops.api.server import serve as serve_api
     from churnops.pipelines.recovery import finishing_open_deployments
     from churnops.settings import find_config
@@ -56,6 +57,7 @@ def warm(ctx: click.Context) -> None:
     """
     import time
 
+    need("serve", "uvicorn")
     started = time.perf_counter()
     from churnops.api.main import app  # importing compiles, and keeps the machine code beside the source
     from churnops.project import Project

@@ -135,7 +135,7 @@ def dask_workers(address: str) -> Iterator[DaskWorkers]:
     try:
         import distributed  # noqa: F401
     except ImportError:
-        raise ClusterError("cluster.address: Dask is not installed: pip install churnops[cluster]") from None
+        raise ClusterError("cluster.address: Dask is not installed: pip install 'churnops[cluster]'") from None
     with _explaining(address):
         if address in _open:
             yield _open[address]

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from churnops.demo.plan import Plan
 from churnops.errors import ChurnopsError
 from churnops.settings import Settings, apply_permissions, load_settings
-from demo.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).parent
 DATA = ("data/raw/churn-80.csv", "data/raw/churn-20.csv", "data/production/churn-later.csv")
 COMMAND = (sys.executable, "-m", "churnops.cli")
 START_SECONDS = 120.0  # limit for the service's start, on a busy machine
@@ -37,7 +37,7 @@ class Project:
         for name in DATA:
             copy = folder / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes((REPOSITORY / name).read_bytes())
+            copy.write_bytes((PACKAGE / name).read_bytes())
         config = folder / "config.yaml"
         config.write_text(plan.config(self.port), encoding="utf-8")
         self.settings: Settings = load_settings(config, environment={})

@@ -1,4 +1,4 @@
-"""Plan of a demonstration: `demo.yaml`, and the values that the command line overrides."""
+"""Plan of the demonstration: `demo.yaml`, and the values that the command line overrides."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self

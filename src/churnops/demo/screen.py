@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from churnops.demo.feeder import Fed
+from churnops.demo.timeline import Event, Timeline
 from churnops.evaluation.delong import AUC
-from demo.feeder import Fed
-from demo.timeline import Event, Timeline
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 LOW, HIGH = 0.5, 1.0  # ROC-AUC of the lowest and the highest bar
@@ -22,7 +22,7 @@ _NAMES: Final = {"alert": "alert", "retrain": "retrain?", "gate": "deploy?", "de
 
 
 class Quiet:
-    """A `demo.loop.Screen` that shows nothing."""
+    """A `churnops.demo.loop.Screen` that shows nothing."""
 
     def step(self, text: str) -> None:
         """Show nothing."""
@@ -38,7 +38,7 @@ class Quiet:
 
 
 class Terminal:
-    """A `demo.loop.Screen` on a console. The live line is shown only on a terminal."""
+    """A `churnops.demo.loop.Screen` on a console. The live line is shown only on a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from churnops.demo.plan import Plan
+from churnops.demo.world import World
 from churnops.errors import ChurnopsError
-from demo.plan import Plan
-from demo.world import World
 
 LATE_SECONDS = 0.5  # delay that is caught up; customers later than this are skipped
 LABELS_SECONDS = 0.5  # interval between deliveries of outcomes

@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from demo.screen import conclusions
-from demo.timeline import Event, Timeline
+from churnops.demo.screen import conclusions
+from churnops.demo.timeline import Event, Timeline
 
 # Okabe and Ito's palette (2008) suits every kind of colour vision; each model has its own marker too.
 MODELS: Final = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"))

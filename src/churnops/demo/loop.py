@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from churnops.demo.feeder import Fed, Feeder
+from churnops.demo.plan import Plan
+from churnops.demo.project import Process, Project, alert_sink
+from churnops.demo.timeline import Event, Timeline, first, read_answers, read_events, read_timeline
+from churnops.demo.world import World
 from churnops.errors import ChurnopsError
 from churnops.evaluation.delong import AUC
 from churnops.journal import Journal, open_database
-from demo.feeder import Fed, Feeder
-from demo.plan import Plan
-from demo.project import Process, Project, alert_sink
-from demo.timeline import Event, Timeline, first, read_answers, read_events, read_timeline
-from demo.world import World
 
 LOOK_SECONDS = 1.0  # interval between two readings of the journal
 LIVE_SECONDS = 6.0  # length of the window of newest known outcomes whose ROC-AUC is shown

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.project import Project
+from churnops.demo.project import Project
 
 SOURCE = "simulated"
 BATCH = "simulated_batch.csv"

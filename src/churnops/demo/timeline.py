@@ -11,16 +11,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, select
 
 from churnops.evaluation.delong import AUC, delong
-from churnops.journal import DeploymentLog, Journal
-from churnops.journal.alerts import State
+from churnops.journal import DeploymentLog, Engine, Journal
+from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
-from churnops.journal.tables import alerts, microseconds, moment
 
-LIMIT = 1000  # cycles and decisions read, far more than a demonstration has
+LIMIT = 1000  # cycles, decisions and alerts read, far more than a demonstration has
 
 Kind = Literal["cycle", "alert", "retrain", "gate", "deployment"]
 
@@ -230,13 +228,12 @@ def read_events(engine: Engine, after: datetime | None = None) -> tuple[Event, .
     for done in DeploymentLog(engine).history():
         if done.closed == "done":
             events.append(Event(done.at, "deployment", f"{done.folder}: {done.reason}", True, done.folder))
-    with engine.connect() as connection:
-        for row in connection.execute(select(alerts).order_by(alerts.c.id)):
-            state: State = row.state
-            good = state == "recovered" if state != "event" else None
-            events.append(Event(moment(row.at), "alert", row.title, good, row.subject))
+    for alert in (logged.alert for logged in AlertLog(engine).newest(LIMIT)):
+        notice = alert.notice
+        good = notice.state == "recovered" if notice.state != "event" else None
+        events.append(Event(alert.at, "alert", notice.title, good, notice.subject))
     if after is not None:
-        events = [event for event in events if microseconds(event.at) > microseconds(after)]
+        events = [event for event in events if event.at > after]
     return tuple(sorted(events, key=lambda event: event.at))
 
 
