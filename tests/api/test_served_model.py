@@ -97,6 +97,18 @@ def test_a_damaged_deployment_is_not_loaded_at_every_look(models: Path, monkeypa
         served.require()
 
 
+def test_a_damaged_deployment_is_loaded_when_another_folder_takes_its_name(models: Path):
+    damaged, good = damaged_copy(models, "damaged"), copy_of(models, "good")
+    link(models, damaged)
+    served = refreshed(ServedModel(models, Threads("loading", 1)))
+    assert served.refused
+    damaged.rename(models / "versions" / "old")
+    assert "was changed" in str(refreshed(served).refused)  # while there is none
+    good.rename(damaged)
+    assert refreshed(served).refused is None
+    assert served.require().folder == "damaged"
+
+
 def test_a_link_that_was_gone_and_is_back_is_followed_again(models: Path):
     served = refreshed(ServedModel(models, Threads("loading", 1)))
     first, good = served.require(), folder_of(models)

@@ -149,13 +149,36 @@ def test_a_damaged_version_is_refused_and_the_copy_stays(
     key, whole = f"versions/{name}/estimator.npz", one.versions / name / "estimator.npz"
     (tmp_path / "damaged").write_bytes(whole.read_bytes()[:-1] + b"?")
     store.upload(key, tmp_path / "damaged")
-    with pytest.raises(BundleError, match=r"estimator\.npz was changed"):
+    with pytest.raises(BundleError, match=rf"bundle s3://\S+/versions/{name} is refused: estimator\.npz was changed"):
         two.place.follow()
+    assert two.place.refused == name
     assert two.current() == first
     assert sorted(path.name for path in two.versions.iterdir()) == [first]
     store.upload(key, whole)
     two.place.follow()
+    assert two.place.refused is None
     assert two.current() == name
+
+
+@pytest.mark.parametrize("rolls_back", [True, False])
+def test_any_machine_replaces_a_version_that_the_store_has_lost(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle], rolls_back: bool
+):
+    one, two = machines
+    first = deploy(one, bundles[0])
+    name = deploy(one, bundles[1], 2)
+    store.delete([f"versions/{name}/estimator.npz"])
+    with two.locked():
+        assert two.current() == name
+        with pytest.raises(BundleError, match=rf"/versions/{name} is refused: estimator\.npz is missing"):
+            two.production()
+        new = two.rollback(None, "damaged").name if rolls_back else two.deploy(bundles[0], 3, "damaged").name
+        assert two.current() == new
+        assert two.production() is not None
+    assert two.log.history()[-1].previous == name
+    assert (new == first) is rolls_back
+    one.place.follow()
+    assert one.current() == new
 
 
 def test_a_damaged_copy_is_replaced(machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle], tmp_path: Path):

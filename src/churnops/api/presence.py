@@ -12,6 +12,7 @@ from churnops import __version__
 from churnops.api.local import listening
 from churnops.api.served import ServedModel
 from churnops.journal.replicas import REPORT_SECONDS, ReplicaProcess, ReplicaStore
+from churnops.registry.place import Place
 
 
 class Presence:
@@ -21,13 +22,18 @@ class Presence:
 
     Parameters
     ----------
+    place
+        Place of the deployed models, which knows of damage in an object store.
     copy_failure
         Returns the reason why the newest deployment could not be copied to this machine; None if it could.
     """
 
-    def __init__(self, store: ReplicaStore, model: ServedModel, copy_failure: Callable[[], str | None]) -> None:
+    def __init__(
+        self, store: ReplicaStore, model: ServedModel, place: Place, copy_failure: Callable[[], str | None]
+    ) -> None:
         self._store = store
         self._model = model
+        self._place = place
         self._copy_failure = copy_failure
         self._started = ReplicaProcess(
             secrets.token_hex(8), socket.gethostname(), "", os.getpid(), __version__, datetime.now(UTC)
@@ -62,7 +68,7 @@ class Presence:
             model_version=served.version if served else None,
             content_sha256=served.bundle.content_sha256 if served else None,
             loaded_at=served.loaded_at if served else None,
-            followed=self._model.followed,
+            followed=self._place.refused or self._model.followed,
             refused=self._model.refused or self._copy_failure(),
         )
 

@@ -72,6 +72,7 @@ class ServedModel:
         self._link = models / LINK
         self._simulated = simulated
         self._seen: Path | None = None
+        self._refused_inode: int | None = None
         self._lock = asyncio.Lock()
         self.current: Served | None = None
         self.refused: str | None = None
@@ -95,10 +96,15 @@ class ServedModel:
         return self.current
 
     async def refresh(self, *, again: bool = False) -> None:
-        """Load the target of `production` if it changed (or `again`); if it is damaged, the loaded model stays."""
+        """Load the target of `production` if it changed (or `again`); if it is damaged, the loaded model stays.
+
+        A damaged target is loaded again when another folder takes its name, such as a new copy from an object store.
+        """
         async with self._lock:
             target = _follow(self._link)
-            if target == self._seen and not again:
+            inode = _inode(target)
+            replaced = self._refused_inode is not None and inode not in (None, self._refused_inode)
+            if target == self._seen and not again and not replaced:
                 return
             if not target.is_dir():
                 self._seen = None  # so that the target is loaded when it exists again
@@ -109,9 +115,11 @@ class ServedModel:
                 loaded = await self._threads.run(_load, target, self._simulated)
             except BundleError as error:
                 self._seen = target
+                self._refused_inode = inode
                 self._refuse(str(error).rpartition(" is refused: ")[2])  # without the path, which clients must not see
                 return
             self._seen = target
+            self._refused_inode = None
             self.current = loaded
             self.refused = None
             log.info("model %s is loaded from %s", loaded.version, loaded.folder)
@@ -128,6 +136,14 @@ def _follow(link: Path) -> Path:
         return link.resolve()
     except (OSError, RuntimeError):
         return link
+
+
+def _inode(folder: Path) -> int | None:
+    """Return the inode of a folder; None if it is missing."""
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None
 
 
 def _load(folder: Path, simulated: bool) -> Served:

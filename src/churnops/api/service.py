@@ -67,7 +67,7 @@ class Service:
         self.work = Work(settings.api.max_body_bytes)
         self._place = project.place
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
-        self._presence = Presence(project.replicas, self.model, lambda: self._failing.get(COPY))
+        self._presence = Presence(project.replicas, self.model, self._place, lambda: self._failing.get(COPY))
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, reason_of
 from churnops.model import Bundle
-from churnops.model.deployed import deployed
 from churnops.registry.place import FOLDER_NAME, OvertakenError, Place
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
@@ -97,17 +96,8 @@ class DeploymentFolder:
         return self.place.current()
 
     def production(self) -> Bundle | None:
-        """Load the deployed bundle; return None if there is none.
-
-        Raises
-        ------
-        BundleError
-            If it is damaged.
-        RegistryError
-            If `production` is not a link made by churnops.
-        """
-        self.place.check_link()
-        return deployed(self.folder)
+        """Load the deployed bundle; return None if there is none. See `Place.production`."""
+        return self.place.production()
 
     def deploy(self, bundle: Bundle, version: int, reason: str, by: str | None = None) -> Path:
         """Deploy `bundle`, which is registered as `version`; return its folder.

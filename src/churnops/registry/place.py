@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from churnops.errors import RegistryError
 from churnops.files import file_lock, fsync_folder
-from churnops.model.deployed import LINK, deployed_version
+from churnops.model import Bundle
+from churnops.model.deployed import LINK, deployed, deployed_version
 
 if TYPE_CHECKING:
     from churnops.journal.deployment_log import Intent
@@ -52,6 +53,24 @@ class Place:
     def current(self) -> str | None:
         """Return the name of the deployed version folder; None if there is no deployed model."""
         return deployed_version(self.folder)
+
+    def production(self) -> Bundle | None:
+        """Load the deployed bundle; return None if there is none.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged.
+        RegistryError
+            If `production` is not a link made by churnops.
+        """
+        self.check_link()
+        return deployed(self.folder)
+
+    @property
+    def refused(self) -> str | None:
+        """Name of the deployed version folder if it is damaged in an object store; None otherwise."""
+        return None
 
     def refresh(self) -> None:
         """Update the local folder, if the models are elsewhere; a failure is only logged."""

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -66,6 +66,7 @@ class StorePlace(Place):
         self.store = store
         self._seen: Stored | None = None
         self._adopted: str | None = None  # etag of the document that the local link follows
+        self._damaged: tuple[str, BundleError] | None = None  # deployed version in the store, and the damage
         self._deploying = False
         self._next_refresh = float("-inf")
 
@@ -79,12 +80,36 @@ class StorePlace(Place):
             If the store does not answer: a deployment must begin from the model that is deployed there.
         """
         with super().locked():
-            self.follow()
+            with suppress(BundleError):  # a deployment replaces the damaged version
+                self.follow()
             self._deploying = True
             try:
                 yield
             finally:
                 self._deploying = False
+
+    @property
+    def refused(self) -> str | None:
+        """Name of the deployed version folder if it is damaged in the store, so that it could not be copied."""
+        return self._damaged[0] if self._damaged else None
+
+    def current(self) -> str | None:
+        """Return the name of the version folder that is deployed on this machine; in `locked`, in the store."""
+        return (self._deploying and self.refused) or super().current()
+
+    def production(self) -> Bundle | None:
+        """Load the bundle of `current`; return None if there is none.
+
+        Raises
+        ------
+        BundleError
+            If it is damaged.
+        RegistryError
+            If `production` is not a link made by churnops.
+        """
+        if self._deploying and self._damaged:
+            raise self._damaged[1]
+        return super().production()
 
     def refresh(self) -> None:
         """Follow the store, unless that was done just now or this process deploys; log a failure."""
@@ -120,8 +145,13 @@ class StorePlace(Place):
                 return
             assert self._seen is not None
             if self._adopted != self._seen.etag or not is_folder(self.versions / document.folder):
-                self._fetch(document.folder, document.content_sha256 or "")
+                try:
+                    self._fetch(document.folder, document.content_sha256 or "")
+                except BundleError as error:
+                    self._damaged = document.folder, error
+                    raise
                 self._adopted = self._seen.etag
+            self._damaged = None
             if self.current() != document.folder:
                 self._point_to(document.folder)
 
@@ -155,9 +185,9 @@ class StorePlace(Place):
         Raises
         ------
         BundleError
-            If the copy is damaged or another model. Nothing has changed.
+            If the version in the store is damaged, lacks a file or is another model. Nothing has changed.
         StoreError
-            If the store lacks a file or does not answer.
+            If the store does not answer.
         """
         with self._copying():
             self._fetch(name, content_sha256)
@@ -169,12 +199,7 @@ class StorePlace(Place):
         unfinished = self.versions / f"{UNFINISHED}{secrets.token_hex(8)}"
         unfinished.mkdir(parents=True)
         try:
-            for file in BUNDLE_FILES:
-                if not self._download(f"versions/{name}/{file}", unfinished / file):
-                    raise StoreError(f"{self.store.address}/versions/{name}/{file} is missing")
-            bundle = Bundle.load(unfinished)
-            if bundle.content_sha256 != content_sha256:
-                raise BundleError(f"bundle {folder} is refused: the store names another model in this folder")
+            self._download_bundle(name, content_sha256, unfinished)
             self.fetch_customers(content_sha256)
             if folder.is_symlink():
                 folder.unlink()
@@ -184,6 +209,18 @@ class StorePlace(Place):
             fsync_folder(self.versions)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+    def _download_bundle(self, name: str, content_sha256: str, folder: Path) -> None:
+        """Copy a version's files into a folder, and check them; the error of a damaged version names the store."""
+        try:
+            for file in BUNDLE_FILES:
+                if not self._download(f"versions/{name}/{file}", folder / file):
+                    raise BundleError(f"{file} is missing")
+            if Bundle.load(folder).content_sha256 != content_sha256:
+                raise BundleError(f"{PRODUCTION} names another model in this folder")
+        except BundleError as error:
+            reason = str(error).rpartition(" is refused: ")[2]
+            raise BundleError(f"bundle {self.store.address}/versions/{name} is refused: {reason}") from None
 
     def swap(self, intent: "Intent") -> None:
         """Replace the store's document, then point the local link to the version.
@@ -208,6 +245,7 @@ class StorePlace(Place):
             self._point_to(intent.folder)
             assert self._seen is not None
             self._adopted = self._seen.etag
+            self._damaged = None
 
     def claim(self) -> None:
         """Write the document again with a new `turn`: the condition of an earlier deployment is then not met.
