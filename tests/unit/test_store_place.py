@@ -139,6 +139,22 @@ def test_a_rollback_copies_a_version_that_this_machine_lacks(
     assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
 
 
+def test_a_rollback_returns_a_version_that_another_machine_has_pruned(
+    machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    names = []
+    for number in range(4):
+        names.append(deploy(one, bundles[number % 2], number + 1))
+        two.place.follow()
+    with one.locked():
+        assert one.prune(1).folders == tuple(names[:2])
+    with two.locked():
+        assert two.rollback(names[0], "the best").name == names[0]
+    one.place.follow()
+    assert one.current() == names[0]
+
+
 def test_a_damaged_version_is_refused_and_the_copy_stays(
     machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle], tmp_path: Path
 ):

@@ -180,7 +180,7 @@ class StorePlace(Place):
                 unfinished.replace(path)
 
     def fetch(self, name: str, content_sha256: str) -> None:
-        """Copy a version folder from the store, unless it is here undamaged.
+        """Copy a version folder from the store, unless it is here; upload it if another machine has pruned it.
 
         Raises
         ------
@@ -191,6 +191,9 @@ class StorePlace(Place):
         """
         with self._copying():
             self._fetch(name, content_sha256)
+        in_store = {entry.name.rpartition("/")[2] for entry in self.store.entries(f"versions/{name}")}
+        if not in_store.issuperset(BUNDLE_FILES):
+            self.publish(name, content_sha256)
 
     def _fetch(self, name: str, content_sha256: str) -> None:
         folder = self.versions / name

@@ -32,6 +32,17 @@ def tracking_uri(settings: Settings) -> str:
     return os.environ.get(ENV_URI) or settings.database_url(settings.tracking.uri)
 
 
+def artifact_location(settings: Settings, uri: str) -> str | None:
+    """Return the address of a new experiment's artifacts; None if MLflow's server at `uri` chooses it.
+
+    If `uri` is a database, MLflow itself would choose the current folder.
+    """
+    if uri.startswith(("http", "databricks")):
+        return None
+    given = settings.tracking.artifacts
+    return mlflow_address(given, os.environ) if is_object_address(given) else settings.path(given).resolve().as_uri()
+
+
 class Tracker:
     """Opens the MLflow store of the settings; creates the store and experiments if they are missing.
 
@@ -89,20 +100,14 @@ class Tracker:
         if existing is not None:
             return str(existing.experiment_id)
         try:
-            return str(self.client.create_experiment(name, artifact_location=self._artifacts()))
+            return str(
+                self.client.create_experiment(name, artifact_location=artifact_location(self.settings, self.uri))
+            )
         except mlflow.MlflowException:  # another process may have created it first
             existing = self.client.get_experiment_by_name(name)
             if existing is None:
                 raise
             return str(existing.experiment_id)
-
-    def _artifacts(self) -> str | None:
-        """Return the address of a new experiment's artifacts; None if MLflow's server chooses it."""
-        given = self.settings.tracking.artifacts
-        if is_object_address(given) and not self.uri.startswith(("http", "databricks")):
-            return mlflow_address(given, os.environ)
-        # A local store would use the current folder.
-        return self.settings.path(given).resolve().as_uri() if self._local else None
 
     def existing_experiment(self, id_or_name: str) -> str:
         """Return the name of the experiment with this id or name.

@@ -11,6 +11,7 @@ import streamlit as st
 from churnops.app.models import history, summaries
 from churnops.app.models.challengers import about_links, show_comparisons, show_retrainings
 from churnops.app.models.figures import timeline
+from churnops.app.models.kept import Kept, kept_versions
 from churnops.app.models.links import MlflowLinks
 from churnops.app.models.rollback import MAX_KEY, MAX_REASON, Target, has_admin_key, roll_back_to, targets
 from churnops.app.shared.access import person
@@ -40,7 +41,7 @@ class _Read:
 
     periods: Sequence[InProduction]
     current: str | None
-    kept: frozenset[str]
+    kept: Kept
     replicas: Sequence[Replica]
     unfinished: int
     retrainings: Sequence[SummaryDocument]
@@ -69,14 +70,15 @@ def page(project: Project) -> None:
     with tabs[2]:
         show_retrainings(read.retrainings, read.damaged, read.links)
     with tabs[3]:
-        _rollback(project, targets(read.periods, read.current, read.kept), read.current)
+        if not read.kept.complete:
+            st.warning("The object store does not answer: only the versions in this machine's copy are listed.")
+        _rollback(project, targets(read.periods, read.current, read.kept.names), read.current)
 
 
 def _read(project: Project) -> _Read:
     deployed = project.folder
     answered = deployed.answered()
     periods = in_production(answered)
-    names = {period.deployment.folder for period in periods}
     files = summaries.newest_files(project.reports)
     retrainings, damaged = _summaries(project.reports, files)
     known = history.known_models(periods, retrainings)
@@ -86,7 +88,7 @@ def _read(project: Project) -> _Read:
         periods=periods,
         current=current,
         replicas=replicas_of(project.replicas.read(), current),
-        kept=frozenset(name for name in names if (deployed.versions / name / "bundle.json").is_file()),
+        kept=kept_versions(deployed, len(answered)),
         unfinished=sum(deployment.closed is None for deployment in answered),
         retrainings=retrainings,
         damaged=damaged,
@@ -165,7 +167,7 @@ def _history(read: _Read) -> None:
     if len(read.periods) > MAX_SHOWN:
         st.caption(f"The newest {MAX_SHOWN} of {len(read.periods):,}; `churnops models --json` has all of them.")
     st.header("Versions")
-    versions = history.versions(read.periods, read.kept, read.retrainings, read.now)[:MAX_SHOWN]
+    versions = history.versions(read.periods, read.kept.names, read.retrainings, read.now)[:MAX_SHOWN]
     st.dataframe(
         {
             "Version": [v.version for v in versions],

@@ -5,17 +5,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
+from streamlit import cache_data
 from streamlit.testing.v1 import AppTest
 
 from churnops.app.models import rollback
 from churnops.app.models.rollback import Attempts, RefusedError, admitted, roll_back_to, targets
+from churnops.errors import StoreError
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.keys import KeyStore
+from churnops.objects import ObjectStore
 from churnops.registry import DeploymentFolder
 from churnops.registry.place import Place
+from churnops.registry.store_place import StorePlace
 from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
 from tests.support.app_models import deployment, spells
+from tests.support.object_stores import memory_store
 
 Show = Callable[[str], AppTest]
 SURE = "I want this version in production from now on"
@@ -47,6 +53,23 @@ def deployed(in_project: Path, trained: TrainedModels) -> Iterator[tuple[Setting
     engine.dispose()
 
 
+@pytest.fixture
+def in_store(in_project: Path, trained: TrainedModels, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """The store of the dashboard's models, in which another machine has deployed versions 2 and 3."""
+    store, config = memory_store(), in_project / "config.yaml"
+    document = yaml.safe_load(config.read_text())
+    document["registry"]["directory"] = store.address
+    config.write_text(yaml.safe_dump(document))
+    monkeypatch.setattr("churnops.project.ObjectStore", lambda _address: store)
+    engine = open_database(f"sqlite:///{in_project}/journal.db")
+    elsewhere = StorePlace(store, in_project / "elsewhere")
+    folder = DeploymentFolder(elsewhere, DeploymentLog(engine), lambda _sha256: None)
+    for version, name in ((2, "decision_tree"), (3, "logistic_regression")):
+        folder.deploy(trained.models[name].bundle, version, "a try")
+    engine.dispose()
+    return store
+
+
 def press(page: AppTest, *, token: str, reason: str = "it is worse", sure: bool = True) -> AppTest:
     """Fill in the form and send it."""
     by_label = {field.label: field for field in page.text_input}
@@ -67,6 +90,30 @@ def test_earlier_models_are_listed_newest_first_without_the_current():
     assert targets(spells(), current, kept)[0].label.startswith("Version 2: xgboost-2")
     assert targets(spells(), current, kept=set()) == []
     assert [target.version for target in targets(spells(), None, kept)] == [1, 2]
+
+
+def test_versions_that_only_the_store_has_are_offered(in_project: Path, in_store: ObjectStore, show: Show):
+    page = show("models")
+    assert not page.exception
+    assert not page.warning
+    assert dict(page.dataframe[1].value[["Version", "Rollback possible"]].to_numpy()) == {3: "yes", 2: "yes", 1: "no"}
+    assert [path.name[-3:] for path in (in_project / "models-copy/versions").iterdir()] == ["-v3"]
+
+
+def test_without_an_answer_of_the_store_its_copy_is_listed(
+    in_store: ObjectStore, show: Show, monkeypatch: pytest.MonkeyPatch
+):
+    show("models")  # copies the deployed version
+
+    def fail(*_: object) -> None:
+        raise StoreError("the store does not answer")
+
+    monkeypatch.setattr(ObjectStore, "entries", fail)
+    cache_data.clear()
+    page = show("models")
+    assert not page.exception
+    assert dict(page.dataframe[1].value[["Version", "Rollback possible"]].to_numpy()) == {3: "yes", 2: "no", 1: "no"}
+    assert "The object store does not answer: only the versions in this machine's copy" in page.warning[0].value
 
 
 def test_an_admin_key_is_admitted_and_another_is_not(keys: KeyStore, patience: list[float]):
