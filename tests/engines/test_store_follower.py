@@ -104,6 +104,14 @@ def test_a_service_follows_the_store_and_answers_while_it_is_away(
     wait_for("the service follows", lambda: answers() == bundles[1].version_name)
     assert check_replicas(store, folder, PATIENCE).status == "passed"
 
+    replica.kill()
+    (replica.settings.path("copy-of-the-replica/versions") / folder / "estimator.npz").write_bytes(
+        b"damaged on the disk"
+    )
+    replica.start()
+    wait_for("the copy is made again", lambda: replica.get("/health/ready").status == 200)
+    assert answers() == bundles[1].version_name
+
 
 def asks(server: Server, bundles: tuple[Bundle, Bundle]) -> Callable[[], str]:
     """Return a function that asks the service, checks the answer, and returns the model's version."""

@@ -9,6 +9,7 @@ import pytest
 from churnops.errors import BundleError, RegistryError, StoreError
 from churnops.journal import DeploymentLog
 from churnops.journal.database import open_database
+from churnops.journal.deployment_log import Intent
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.objects import ConditionError, ObjectStore, Stored
@@ -272,6 +273,27 @@ def test_a_foreign_document_and_a_path_in_it_are_refused(
         with pytest.raises(RegistryError, match=r"production\.json was not written by this churnops"):
             two.place.follow()
     assert two.current() is None
+
+
+def test_pruning_spares_a_version_that_another_machine_is_copying(
+    machines: list[DeploymentFolder],
+    bundles: tuple[Bundle, Bundle],
+    log: DeploymentLog,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    one, two = machines
+    first, open_intent = deploy(one, bundles[0]), log.open_intent
+
+    def meanwhile(intent: Intent) -> int:
+        with one.locked():
+            assert one.prune(0).folders == ()
+        return open_intent(intent)
+
+    monkeypatch.setattr(log, "open_intent", meanwhile)
+    name = deploy(two, bundles[1], 2)
+    one.place.follow()
+    assert require_deployed(one.folder).content_sha256 == bundles[1].content_sha256
+    assert one.place.names() == {first, name}
 
 
 def test_pruning_removes_versions_from_the_store_too(

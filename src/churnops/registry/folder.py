@@ -228,7 +228,8 @@ class DeploymentFolder:
     def prune(self, keep: int, protected: Collection[str] = ()) -> Pruned:
         """Remove the oldest version folders, and unfinished folders of killed processes.
 
-        The deployed model, the rollback's target and the folders of open intents always stay.
+        The deployed model, the rollback's target and the folders of open intents always stay. So do later folders
+        without an entry in the log: another machine may be copying one to the store.
 
         Parameters
         ----------
@@ -247,7 +248,9 @@ class DeploymentFolder:
         order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
         # Ordered by the log, because the time in a name may be wrong; folders older than the log come first.
         names = sorted(filter(_FOLDER_NAME.fullmatch, self.place.names()), key=lambda name: (order.get(name, 0), name))
-        stay = {*names[max(len(names) - keep, 0) :], *protected, self.current()}
+        current = self.current() or ""
+        stay = {*names[max(len(names) - keep, 0) :], *protected, current}
+        stay |= {name for name in names if name not in order and name > current}
         with suppress(RegistryError):  # a rollback has no target
             stay.add(self._replaced().folder)
         for intent in self.log.open_intents():
