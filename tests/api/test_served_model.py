@@ -97,7 +97,7 @@ def test_a_damaged_deployment_is_not_loaded_at_every_look(models: Path, monkeypa
         served.require()
 
 
-def test_a_damaged_deployment_is_loaded_when_another_folder_takes_its_name(models: Path):
+def test_a_damaged_deployment_is_loaded_when_its_folder_is_replaced(models: Path):
     damaged, good = damaged_copy(models, "damaged"), copy_of(models, "good")
     link(models, damaged)
     served = refreshed(ServedModel(models, Threads("loading", 1)))

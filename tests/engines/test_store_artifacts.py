@@ -1,4 +1,4 @@
-"""MLflow's artifacts in S3 and Azure: a run writes them there, and commands read a version's files back."""
+"""MLflow's artifacts in S3: a run writes them there, and commands read a version's files back."""
 
 import json
 from pathlib import Path

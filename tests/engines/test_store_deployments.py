@@ -16,7 +16,7 @@ from churnops.pipelines.recovery import recover
 from churnops.pipelines.rollback import roll_back
 from churnops.pipelines.run_all import RunSummary
 from churnops.project import Project
-from churnops.registry.store_place import PRODUCTION
+from churnops.registry.production_document import PRODUCTION
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 from churnops.tracking.models import log_bundle

@@ -15,8 +15,9 @@ from churnops.model.deployed import require_deployed
 from churnops.objects import ConditionError, ObjectStore, Stored
 from churnops.registry import DeploymentFolder
 from churnops.registry.place import OvertakenError
+from churnops.registry.production_document import PRODUCTION
 from churnops.registry.reference import reference_path, save_reference
-from churnops.registry.store_place import PRODUCTION, StorePlace
+from churnops.registry.store_place import StorePlace
 from churnops.training.train import TrainedModels
 from tests.support.object_stores import memory_store
 
@@ -140,7 +141,7 @@ def test_a_rollback_copies_a_version_that_this_machine_lacks(
     assert require_deployed(two.folder).content_sha256 == bundles[0].content_sha256
 
 
-def test_a_rollback_returns_a_version_that_another_machine_has_pruned(
+def test_a_rollback_returns_a_version_that_another_machine_pruned(
     machines: list[DeploymentFolder], bundles: tuple[Bundle, Bundle]
 ):
     one, two = machines

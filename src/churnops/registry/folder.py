@@ -249,7 +249,7 @@ class DeploymentFolder:
         # Ordered by the log, because the time in a name may be wrong; folders older than the log come first.
         names = sorted(filter(_FOLDER_NAME.fullmatch, self.place.names()), key=lambda name: (order.get(name, 0), name))
         current = self.current() or ""
-        stay = {*names[max(len(names) - keep, 0) :], *protected, current}
+        stay: set[str | None] = {*names[max(len(names) - keep, 0) :], *protected, current}
         stay |= {name for name in names if name not in order and name > current}
         with suppress(RegistryError):  # a rollback has no target
             stay.add(self._replaced().folder)

@@ -12,47 +12,26 @@ import time
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from typing import TYPE_CHECKING
 
 from churnops.errors import BundleError, RegistryError, StoreError
 from churnops.files import close_to_others, file_lock, fsync_folder
 from churnops.model import Bundle
 from churnops.model.bundle_folder import DOCUMENT, ESTIMATOR, REFERENCE
-from churnops.objects import ConditionError, ObjectStore, Stored
+from churnops.objects import ObjectStore
 from churnops.registry import reference, trained_on
-from churnops.registry.place import FOLDER_NAME, UNFINISHED, OvertakenError, Place, is_folder
+from churnops.registry.place import UNFINISHED, Place, is_folder
+from churnops.registry.production_document import PRODUCTION, ProductionDocument, ProductionObject
 
 if TYPE_CHECKING:
     from churnops.journal.deployment_log import Intent
 
 log = logging.getLogger("churnops.registry")
 
-PRODUCTION = "production.json"
 BUNDLE_FILES = (DOCUMENT, ESTIMATOR, REFERENCE)
 MAX_FILE_BYTES = 2**30
 FRESH_SECONDS, PAUSE_SECONDS = 2.0, 30.0
 """Times without a question by `refresh`, after an answer of the store and after none."""
-
-_FolderName = Annotated[str, StringConstraints(pattern=f"^{FOLDER_NAME}$")]
-_Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
-
-
-class ProductionDocument(BaseModel):
-    """The document `production.json`. `folder` is None before the first deployment is complete.
-
-    `turn` differs each time the document is written, so that its etag differs too.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    turn: Annotated[str, StringConstraints(pattern="^[0-9a-f]{16}$")]
-    folder: _FolderName | None = None
-    version: int | None = None
-    content_sha256: _Sha256 | None = None
-    previous: _FolderName | None = None
 
 
 class StorePlace(Place):
@@ -64,7 +43,7 @@ class StorePlace(Place):
     def __init__(self, store: ObjectStore, folder: Path) -> None:
         super().__init__(folder)
         self.store = store
-        self._seen: Stored | None = None
+        self._production = ProductionObject(store)
         self._adopted: str | None = None  # etag of the document that the local link follows
         self._damaged: tuple[str, BundleError] | None = None  # deployed version in the store, and the damage
         self._deploying = False
@@ -134,8 +113,7 @@ class StorePlace(Place):
             If the version is damaged. The local link stays.
         """
         with self._copying():
-            self._seen = self.store.read(PRODUCTION, self._seen, max_bytes=2**16)
-            document = self._document()
+            document = self._production.read()
             if document is None or document.folder is None:
                 if self.current() is not None:
                     raise StoreError(
@@ -143,14 +121,13 @@ class StorePlace(Place):
                         f"{PRODUCTION} in the store, or remove the copy"
                     )
                 return
-            assert self._seen is not None
-            if self._adopted != self._seen.etag or not is_folder(self.versions / document.folder):
+            if self._adopted != self._production.etag or not is_folder(self.versions / document.folder):
                 try:
                     self._fetch(document.folder, document.content_sha256 or "")
                 except BundleError as error:
                     self._damaged = document.folder, error
                     raise
-                self._adopted = self._seen.etag
+                self._adopted = self._production.etag
             self._damaged = None
             if self.current() != document.folder:
                 self._point_to(document.folder)
@@ -236,7 +213,7 @@ class StorePlace(Place):
             If the store does not answer.
         """
         with self._copying():
-            self._write(
+            self._production.write(
                 ProductionDocument(
                     turn=secrets.token_hex(8),
                     folder=intent.folder,
@@ -246,8 +223,7 @@ class StorePlace(Place):
                 )
             )
             self._point_to(intent.folder)
-            assert self._seen is not None
-            self._adopted = self._seen.etag
+            self._adopted = self._production.etag
             self._damaged = None
 
     def claim(self) -> None:
@@ -259,8 +235,8 @@ class StorePlace(Place):
             If another machine has deployed since `locked` began.
         """
         with self._copying():
-            document = self._document() or ProductionDocument(turn="0" * 16)
-            self._write(document.model_copy(update={"turn": secrets.token_hex(8)}))
+            document = self._production.document or ProductionDocument(turn="0" * 16)
+            self._production.write(document.model_copy(update={"turn": secrets.token_hex(8)}))
 
     def names(self) -> set[str]:
         """Return the names of the version folders here and in the store."""
@@ -275,38 +251,6 @@ class StorePlace(Place):
     def _copying(self) -> AbstractContextManager[None]:
         """Lock the local link against other processes of this machine, for as long as a copy takes."""
         return file_lock(self.folder / ".copy")
-
-    def _document(self) -> ProductionDocument | None:
-        if self._seen is None:
-            return None
-        try:
-            return ProductionDocument.model_validate_json(self._seen.data)
-        except ValidationError:
-            raise RegistryError(f"{self.store.address}/{PRODUCTION} was not written by this churnops") from None
-
-    def _write(self, document: ProductionDocument) -> None:
-        """Write the document if it is the one that this process has seen last."""
-        data = (document.model_dump_json(indent=1) + "\n").encode()
-        try:
-            if self._seen is None:
-                self._seen = self.store.create(PRODUCTION, data)
-            else:
-                self._seen = self.store.replace(PRODUCTION, data, self._seen)
-        except StoreError as error:
-            # A write whose answer was lost may be complete; obstore's repetition of it is then refused.
-            try:
-                written = self.store.read(PRODUCTION, max_bytes=2**16)
-            except StoreError:
-                unknown = "whether the version is deployed is not known: repeat the command"
-                raise StoreError(f"{error}; {unknown}") from None
-            if written is not None and written.data == data:
-                self._seen = written
-            elif isinstance(error, ConditionError):
-                raise OvertakenError(
-                    "another machine has deployed meanwhile, so this command changed nothing: repeat it"
-                ) from None
-            else:
-                raise
 
     def _customers(self, content_sha256: str) -> list[Path]:
         """Return the files about a model's training customers, which need not exist."""
