@@ -46,12 +46,29 @@ def pack_table(layout: Layout, table: pl.DataFrame) -> tuple[list[bytes], list[s
         values[unplaced] = absent
         packed[str(place)] = values
         has_rest |= unplaced
-    size, data = layout.dtype.itemsize, packed.tobytes()
-    inputs = [data[row * size : (row + 1) * size] for row in range(table.height)]
+    inputs = _bytes_of_rows(packed)
     rests: list[str | None] = [None] * table.height
     for row in has_rest.nonzero()[0].tolist():
         inputs[row], _, rests[row] = layout.pack(table.row(row, named=True))
     return inputs, rests
+
+
+def pack_reason_rows(features: NDArray[np.int64], shares: NDArray[np.float64]) -> list[bytes]:
+    """Pack the reasons of many rows as `pack_reasons` does; both arrays have shape (n, number of reasons).
+
+    >>> from churnops.journal.layouts import pack_reasons
+    >>> pack_reason_rows(np.array([[1, 0]]), np.array([[0.5, -2.0]])) == [pack_reasons([1, 0], [0.5, -2.0])]
+    True
+    """
+    kept = [("features", "<u2", features.shape[1:]), ("shares", "<f8", shares.shape[1:])]
+    packed = np.empty(len(features), dtype=kept)
+    packed["features"], packed["shares"] = features, shares
+    return _bytes_of_rows(packed)
+
+
+def _bytes_of_rows(packed: NDArray[np.void]) -> list[bytes]:
+    size, data = packed.itemsize, packed.tobytes()
+    return [data[start : start + size] for start in range(0, size * len(packed), size)] if size else [b""] * len(packed)
 
 
 def _values(column: LayoutColumn, series: pl.Series) -> NDArray[np.float64]:

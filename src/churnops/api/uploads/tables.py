@@ -22,8 +22,7 @@ from churnops.data.read import with_date_texts
 from churnops.data.unexpected_cells import UnexpectedCells, unknown_columns
 from churnops.data.validate import ValidationError, check_column
 from churnops.errors import ChurnopsError
-from churnops.journal.layouts import pack_reasons
-from churnops.journal.packing import pack_table
+from churnops.journal.packing import pack_reason_rows, pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
@@ -151,7 +150,7 @@ class TableUpload:
         customers = customers.with_columns(pl.lit(None).alias(name) for name in personal)  # null in the journal
         now = datetime.now(UTC)
         assert scored.explanation is not None
-        features, shares = scored.explanation.top(bundle.selected, TOP_FEATURES)
+        reasons = pack_reason_rows(*scored.explanation.top(bundle.selected, TOP_FEATURES))
         inputs, rests = pack_table(layout, customers.select(pl.exclude(identifier or "")))
         return [
             PredictionRow(
@@ -162,19 +161,18 @@ class TableUpload:
                 churn_probability=probability,
                 churn_prediction=churn,
                 inputs=given,
-                reasons=pack_reasons(*why),
+                reasons=why,
                 rest=rest,
                 source=SOURCE,
                 key=self._key,
             )
-            for customer_id, probability, churn, given, rest, *why in zip(
+            for customer_id, probability, churn, given, rest, why in zip(
                 customer_ids,
                 scored.prediction.probability.tolist(),
                 scored.prediction.churn.tolist(),
                 inputs,
                 rests,
-                features.tolist(),
-                shares.tolist(),
+                reasons,
                 strict=True,
             )
         ]
