@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @main.group()
 def journal() -> None:
-    """Back up, restore or copy the journal, or forget a customer.
+    """Back up, copy or prune the journal, or forget a customer.
 
     The journal contains deployments, predictions, labels and API keys.
     """
@@ -70,9 +70,9 @@ def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) -> None:
-    """Copy the journal SRC to the database DST, such as SQLite to PostgreSQL.
+    """Copy the journal SRC to the database DST.
 
-    SRC and DST are SQLite files or database URLs; passwords belong in PGPASSWORD or ~/.pgpass. DST must be empty, or an
+    Any direction is possible, such as SQLite to PostgreSQL. SRC and DST are SQLite files or database URLs; passwords belong in PGPASSWORD or ~/.pgpass. DST must be empty, or an
     earlier copy. All values are compared at the end. An interrupted copy continues if you repeat the command. The
     service may keep running: stop it before the last repetition, which adds the rows that are new since the first.
 
@@ -102,7 +102,7 @@ def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) ->
 @json_option
 @click.pass_context
 def journal_prune(ctx: click.Context, age: timedelta, yes: bool, as_json: bool) -> None:
-    """Count or remove predictions of more than an age, with the labels that were given for them.
+    """Count or remove old predictions, with the labels given for them.
 
     Predictions that monitoring and retraining read are never removed: an age that is too short is refused. The service
     may keep running; but only if no process has a SQLite journal open, its file becomes smaller.
@@ -128,10 +128,10 @@ def _sentence(name: str, table: "CopiedTable") -> str:
 @json_option
 @click.pass_context
 def journal_forget(ctx: click.Context, customer: str, yes: bool, as_json: bool) -> None:
-    """Remove all rows of the customer with the id CUSTOMER.
+    """Count or remove the rows of one customer.
 
-    They are removed from the journal (predictions, labels, hashes of ids), from the tables of data.raw, data.production
-    and data.batches, and from every other CSV and Parquet file in the project's folder. The receipt
+    CUSTOMER is the id. The rows are in the journal (predictions, labels, hashes of ids), in the tables of data.raw,
+    data.production and data.batches, and in every other CSV and Parquet file in the project's folder. The receipt
     forgotten_<time>.json has the number of rows in each, the files that you must change by hand, and the places that no
     command reaches, such as backups. It has the id only as a hash.
 
