@@ -83,6 +83,7 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
     (tmp_path / "broken.csv").write_text("Who,calls\nann\n")
     (tmp_path / "scored").mkdir()
     (tmp_path / "scored/manifest.json").write_text("{}")
+    (tmp_path / "scored/.later.csv.unfinished").mkdir()
     for name in ("scored/part-000000.csv", "notes.csv"):
         (tmp_path / name).write_text("Who,calls\nann,1\nbob,2\n")
     receipt, path = forget(settings, "ann", only_count=False)
@@ -92,6 +93,7 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
         "s3://bucket/raw": "a table in an object store",
         "broken.csv": "row 1 has 1 value, but the header has 2 (separated by commas)",
         "scored/part-000000.csv": "rows of the customer in a file that manifest.json beside it does not list: 1",
+        "scored/.later.csv.unfinished": "an interrupted predict: type its command again, or remove the folder",
         "customers.xlsx": "rows of the customer in a workbook: 1",
         "customers.sql": "a query: remove the rows in its database",
     }

@@ -72,9 +72,10 @@ def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
 def journal_copy(ctx: click.Context, source: str, target: str, as_json: bool) -> None:
     """Copy the journal SRC to the database DST.
 
-    Any direction is possible, such as SQLite to PostgreSQL. SRC and DST are SQLite files or database URLs; passwords belong in PGPASSWORD or ~/.pgpass. DST must be empty, or an
-    earlier copy. All values are compared at the end. An interrupted copy continues if you repeat the command. The
-    service may keep running: stop it before the last repetition, which adds the rows that are new since the first.
+    Any direction is possible, such as SQLite to PostgreSQL. SRC and DST are SQLite files or database URLs; passwords
+    belong in PGPASSWORD or ~/.pgpass. DST must be empty, or an earlier copy. All values are compared at the end. An
+    interrupted copy continues if you repeat the command. The service may keep running: stop it before the last
+    repetition, which adds the rows that are new since the first.
 
     \b
     Example:

@@ -29,8 +29,9 @@ NOT_REACHED: tuple[str, ...] = (
     "rows without ids: artifacts in MLflow (merged.parquet, held-out rows, batches) and production_batch files in the "
     "folder of reports",
     "counts, such as profiles, reports and the reference of a model",
-    "results of an interrupted predict (.NAME.unfinished), the log of PostgreSQL, and logs of other programs",
+    "results of predict outside the project's folder, the log of PostgreSQL, and logs of other programs",
 )
+UNFINISHED = ".unfinished"
 OPEN = (
     "unused pages of the journal's file and its log, because a process has the journal open or the disk is full: stop "
     "every process, and repeat the command"
@@ -107,6 +108,9 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
         if path.suffix.lower() == ".sql":
             by_hand[name] = "a query: remove the rows in its database"
             continue
+        if path.suffix == UNFINISHED:
+            by_hand[name] = "an interrupted predict: type its command again, or remove the folder"
+            continue
         try:
             count = count_rows_of(path, settings.table, customer)
             if count and path.suffix.lower() not in WRITTEN:
@@ -124,13 +128,16 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
 
 
 def _tables(settings: Settings) -> Iterator[Path]:
-    """Yield the tables of `data`, and all CSV and Parquet files of the project but hidden ones and artifacts."""
+    """Yield the tables of `data`, and CSV and Parquet files and unfinished results of the project.
+
+    Hidden files and MLflow's artifacts are left out.
+    """
     artifacts = settings.path(settings.tracking.artifacts).resolve()
     seen: set[Path] = set()
     for place in (settings.root, *map(settings.path, _declared(settings))):
         for path in _files_below(place.resolve(), artifacts):
             is_declared = place != settings.root and path.suffix.lower() in (".xlsx", ".sql")
-            if path not in seen and (path.suffix.lower() in WRITTEN or is_declared):
+            if path not in seen and (path.suffix.lower() in (*WRITTEN, UNFINISHED) or is_declared):
                 seen.add(path)
                 yield path
 
@@ -143,6 +150,7 @@ def _files_below(place: Path, left_out: Path) -> Iterator[Path]:
     if place.is_file():
         yield place
     for folder, folders, names in os.walk(place):
+        yield from (Path(folder, name) for name in sorted(folders) if name[0] == "." and name.endswith(UNFINISHED))
         folders[:] = sorted(f for f in folders if f[0] != "." and Path(folder, f) != left_out)
         yield from (Path(folder, name) for name in sorted(names) if name[0] != ".")
 
