@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines endurance lint bench pictures schema grafana lock clean help
+.PHONY: run demo test engines endurance lint bench pictures schema grafana dist lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -19,7 +19,7 @@ test: .venv/ready-dev  ## all tests; installs the programs that they need (see s
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --ignore=tests/engines
 
-engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, replicas behind a proxy, Spark
+engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, replicas behind a proxy, Spark; and of the wheel
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 tests/engines
 
@@ -50,6 +50,10 @@ schema: .venv/ready-dev  ## make the JSON Schemas of reports and summaries (docs
 
 grafana: .venv/ready-dev  ## make the dashboards of Grafana (deploy/grafana) again from their panels
 	$(BIN)/python -m scripts.grafana
+
+dist: .venv/ready  ## build the wheel and the sdist, with the example data, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build --directory dist
 
 lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after a change of dependencies)
 	bash scripts/lock.sh
