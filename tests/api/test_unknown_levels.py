@@ -18,6 +18,7 @@ from churnops.app.predict.answers import BundleAnswers, NotAnswered
 from churnops.app.predict.form import fields
 from churnops.cli import main
 from churnops.data.validate import ValidationError
+from churnops.errors import DataError
 from churnops.journal import Journal, open_database
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
@@ -183,7 +184,10 @@ def test_an_empty_cell_that_training_did_not_have_is_scored(
     assert json.loads(done.stdout)["empty_cells"] == [f"{sentence}; scored without it"]
     assert scores_of(CSV, path.with_name("out.csv").read_bytes()) == scores
     assert BundleAnswers(bundle).file(path, ending).table.get_column("churn_probability").to_list() == scores
-    assert Model(bundle).predict(path).get_column("churn_probability").to_list() == scores
+    with pytest.warns(UserWarning, match="of 7 rows") as caught:
+        assert Model(bundle).predict(path).get_column("churn_probability").to_list() == scores
+    assert [str(warning.message).partition(":")[0] for warning in caught] == ["plan ('Plan')", "tenure"]
+    assert str(caught[1].message) == f"{sentence}; scored without it"
     assert batch_from_file(path, bundle).probability.tolist() == scores
 
 
@@ -204,6 +208,17 @@ def test_a_column_that_is_not_nullable_and_mostly_empty_is_refused(
     assert not path.with_name("out.csv").exists()
     assert command(project, path, "--accept-missing", "tenure").exit_code == 0
     assert batch_from_file(path, bundle).rows == 16
+    model, sentence = Model(bundle), "tenure: 6 of 16 rows .* the first is row 11"
+    for given in (path, pl.read_csv(path), rows):
+        with pytest.raises(DataError, match="tenure: "):
+            model.predict(given)
+        with pytest.warns(UserWarning, match=sentence):
+            model.predict(given, accept_missing=["tenure"])
+    without = [{name: value for name, value in row.items() if name != "tenure"} for row in rows]
+    with pytest.warns(UserWarning, match="tenure: 16 of 16 rows"):
+        model.explain(without, accept_missing="tenure")
+    with pytest.raises(DataError, match="plan"):
+        model.predict([*without, {"city": "Ulm"}], accept_missing="tenure")
     assert client.post("/predict", json=rows[-1]).status_code == 422
     assert send(client, NDJSON, rows).status_code == 422
 
@@ -335,8 +350,10 @@ def test_the_library_gives_the_same_scores(client: TestClient, bundle: Bundle, t
     model, path = Model(bundle), tmp_path / "customers.csv"
     for rows in (customers(SENT), [{"plan": plan, "tenure": 7} for plan in SENT]):
         scores = [answer["churn_probability"] for answer in by_request(client, rows)]
-        assert [answer["churn_probability"] for answer in model.predict(rows)] == scores
-    assert model.predict(pl.DataFrame(many(100))).height == 100
+        with pytest.warns(UserWarning, match="'Platin', 'Silver\u00fc'; coded as other"):
+            assert [answer["churn_probability"] for answer in model.predict(rows)] == scores
+    with pytest.warns(UserWarning, match="100 of 100 rows"):
+        assert model.predict(pl.DataFrame(many(100))).height == 100
     path.write_bytes(content_of(CSV, many(6)))
     with pytest.raises(ValidationError, match="has the spelling changed"):
         model.predict(path)

@@ -199,6 +199,10 @@ class UnexpectedCells:
             and (cells.count == self.rows or cells.count > max(FEW_EMPTY, MAX_SHARE * self.rows))
         ]
 
+    def sentences(self, schema: Schema) -> list[str]:
+        """Return a sentence for each column with unexpected cells."""
+        return [*self.unknown_sentences(schema), *self.empty_sentences(schema)]
+
     def unknown_sentences(self, schema: Schema) -> list[str]:
         """Return a sentence for each column with unknown levels."""
         return [

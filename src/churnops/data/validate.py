@@ -173,7 +173,8 @@ def _check_tables(
         unknown = [header for header in raw.columns if header not in names and not is_marked([header])]
         checked.ignored[name] = unknown
         table = raw.select(list(names)).rename(names)
-        typed, failures = _check_table(table, schema, name, needed, unknown, may_have_gaps=may_have_gaps)
+        gaps = schema.by_name if may_have_gaps else ()
+        typed, failures = _check_table(table, schema, name, needed, unknown, gaps=gaps)
         if failures and max_broken_rows:
             broken = _broken_rows(table, schema, needed)
             count = int(broken.sum())
@@ -192,15 +193,15 @@ def _broken_rows(table: pl.DataFrame, schema: Schema, needed: Set[str]) -> pl.Se
     for column in schema.columns:
         if column.name in table.columns:
             cells = without_missing(table.get_column(column.name), column, schema)
-            may_be_null = _may_be_null(column, needed, may_have_gaps=False)
+            may_be_null = _may_be_null(column, needed, ())
             broken |= broken_cells(cells, column, may_be_null=may_be_null, schema=schema)
     return broken
 
 
-def _may_be_null(column: Column, needed: Set[str], *, may_have_gaps: bool) -> bool:
+def _may_be_null(column: Column, needed: Set[str], gaps: Collection[str]) -> bool:
     if column.kind == "target":
         return column.name not in needed
-    return column.nullable or (may_have_gaps and column.kind not in ("id", "time"))
+    return column.nullable or (column.name in gaps and column.kind not in ("id", "time"))
 
 
 def check_customers(
@@ -219,9 +220,9 @@ def check_customers(
     keep_outcome
         Whether an outcome column stays, and its known values are checked. By default it is left out.
     may_lack
-        Inputs that the table may lack; the result then has nulls.
+        Inputs that the table may lack, or that may be empty; the result then has nulls.
     may_have_gaps
-        Whether cells of inputs that are not nullable may be empty.
+        Whether cells of all inputs may be empty.
 
     Raises
     ------
@@ -238,7 +239,8 @@ def check_customers(
         table = table.drop(schema.target.name, strict=False)
     needed = {column.name for column in schema.model_inputs}
     advice = f"; {ACCEPT_EMPTY}"
-    typed, failures = _check_table(table, schema, name, needed, unknown, nullable=advice, may_have_gaps=may_have_gaps)
+    gaps = schema.by_name if may_have_gaps else may_lack
+    typed, failures = _check_table(table, schema, name, needed, unknown, nullable=advice, gaps=gaps)
     if failures:
         raise ValidationError(failures)
     return typed
@@ -273,7 +275,7 @@ def _check_table(
     unknown: Sequence[str],
     *,
     nullable: str = "",
-    may_have_gaps: bool = False,
+    gaps: Collection[str] = (),
 ) -> tuple[pl.DataFrame, list[Failure]]:
     """Convert the columns of one table to their types, and list the failures.
 
@@ -285,8 +287,8 @@ def _check_table(
         Headers outside the Schema.
     nullable
         Advice if a nullable column is missing.
-    may_have_gaps
-        Whether cells of inputs that are not nullable may be empty.
+    gaps
+        Names of columns whose cells may be empty although they are not nullable.
     """
     failures: list[Failure] = []
     typed: list[pl.Series] = []
@@ -295,7 +297,7 @@ def _check_table(
         if len(failures) >= MAX_ERRORS:
             break
         if column.name in present:
-            may_be_null = _may_be_null(column, needed, may_have_gaps=may_have_gaps)
+            may_be_null = _may_be_null(column, needed, gaps)
             cells = without_missing(table.get_column(column.name), column, schema)
             series, broken = check_cells(cells, column, file, may_be_null=may_be_null, schema=schema)
             typed.append(series)

@@ -1,5 +1,6 @@
 """A deployed or saved model that scores and explains the customers of a program."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -58,7 +59,11 @@ class Model:
     Customers are a dict (one customer), a list of dicts, a pandas or Polars DataFrame, or the path of a CSV, Parquet
     or Excel file, with raw headers or snake_case names. The answers have the same form, with one row for each customer;
     for a file, a Polars DataFrame. A pandas table keeps its index. Columns outside the Schema are ignored. A dict may
-    lack nullable columns. A file with many unknown levels is refused.
+    lack nullable columns.
+
+    A level that a category does not have is scored as other. A table or file may have a few empty cells in a column
+    that had none in training. A warning names the column, the number of such cells and the first row. A file with many
+    unknown levels is refused, and so is a table or file with many such empty cells.
 
     Attributes
     ----------
@@ -103,32 +108,46 @@ class Model:
         return self.bundle.version_name
 
     @overload
-    def predict(self, customers: Mapping[str, Any]) -> dict[str, Any]: ...
+    def predict(self, customers: Mapping[str, Any], *, accept_missing: Sequence[str] = ...) -> dict[str, Any]: ...
     @overload
-    def predict(self, customers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]: ...
+    def predict(
+        self, customers: Sequence[Mapping[str, Any]], *, accept_missing: Sequence[str] = ...
+    ) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, customers: Path | str) -> pl.DataFrame: ...
+    def predict(self, customers: Path | str, *, accept_missing: Sequence[str] = ...) -> pl.DataFrame: ...
     @overload
-    def predict(self, customers: Frame) -> Frame: ...
-    def predict(self, customers: object) -> Any:
+    def predict(self, customers: Frame, *, accept_missing: Sequence[str] = ...) -> Frame: ...
+    def predict(self, customers: object, *, accept_missing: Sequence[str] = ()) -> Any:
         """Score customers: `churn_probability`, `churn_prediction` and `model_version` of each.
+
+        Parameters
+        ----------
+        accept_missing
+            Names or headers of columns that may be missing, or empty in many rows, as for `churnops predict
+            --accept-missing`. A dict may then lack them too.
 
         Raises
         ------
         DataError
             If the customers cannot be read or break the Schema; each line names a column, the rule and the rows.
         """
-        return self._answers(customers, explain=False)
+        return self._answers(customers, accept_missing, explain=False)
 
     @overload
-    def explain(self, customers: Mapping[str, Any], top: int = ...) -> dict[str, Any]: ...
+    def explain(
+        self, customers: Mapping[str, Any], top: int = ..., *, accept_missing: Sequence[str] = ...
+    ) -> dict[str, Any]: ...
     @overload
-    def explain(self, customers: Sequence[Mapping[str, Any]], top: int = ...) -> list[dict[str, Any]]: ...
+    def explain(
+        self, customers: Sequence[Mapping[str, Any]], top: int = ..., *, accept_missing: Sequence[str] = ...
+    ) -> list[dict[str, Any]]: ...
     @overload
-    def explain(self, customers: Path | str, top: int = ...) -> pl.DataFrame: ...
+    def explain(
+        self, customers: Path | str, top: int = ..., *, accept_missing: Sequence[str] = ...
+    ) -> pl.DataFrame: ...
     @overload
-    def explain(self, customers: Frame, top: int = ...) -> Frame: ...
-    def explain(self, customers: object, top: int = TOP_FEATURES) -> Any:
+    def explain(self, customers: Frame, top: int = ..., *, accept_missing: Sequence[str] = ...) -> Frame: ...
+    def explain(self, customers: object, top: int = TOP_FEATURES, *, accept_missing: Sequence[str] = ()) -> Any:
         """Score customers, with the reasons: also `base_value`, `explanation_scale` and `top_shap_features`.
 
         Parameters
@@ -136,6 +155,8 @@ class Model:
         top
             Maximum number of reasons. Each is a dict of `feature` and `shap_value`; the largest absolute value is
             first.
+        accept_missing
+            As in `predict`.
 
         Raises
         ------
@@ -144,17 +165,26 @@ class Model:
         """
         if top < 1:
             raise ChurnopsError(f"top is {top}: give the number of reasons, at least 1")
-        return self._answers(customers, explain=True, top=top)
+        return self._answers(customers, accept_missing, explain=True, top=top)
 
-    def _answers(self, customers: object, *, explain: bool, top: int = TOP_FEATURES) -> Any:
+    def _answers(
+        self, customers: object, accept_missing: Sequence[str], *, explain: bool, top: int = TOP_FEATURES
+    ) -> Any:
         is_request = isinstance(customers, Mapping | Sequence) and not isinstance(customers, str)
-        may_lack = Accepted.requests(self.schema).missing if is_request else ()
-        table = as_table(customers, self.schema)
-        is_file = isinstance(customers, str | Path)
+        missing = [accept_missing] if isinstance(accept_missing, str) else accept_missing
+        accepted = Accepted.of(self.schema, unknown=not isinstance(customers, str | Path), missing=missing)
+        may_lack = accepted.missing | (Accepted.requests(self.schema).missing if is_request else frozenset())
         scored = score_table(
-            table, self.bundle, "customers", explain=explain, top=top, may_lack=may_lack, may_have_gaps=is_file
+            as_table(customers, self.schema),
+            self.bundle,
+            "customers",
+            explain=explain,
+            top=top,
+            may_lack=may_lack,
+            may_have_gaps=not is_request,
         )
-        if is_file:
-            check_expected(scored.unexpected, self.bundle, "customers", Accepted())
+        check_expected(scored.unexpected, self.bundle, "customers", accepted)
+        for sentence in scored.unexpected.sentences(self.schema):
+            warnings.warn(sentence, stacklevel=3)
         answers = scored.table
         return like(customers, answers.select([name for name in self.schema.added if name in answers.columns]))

@@ -69,6 +69,8 @@ def _scored(scored: ScoredUpload, card: Card) -> None:
     if scored.replaced:
         names = ", ".join(scored.replaced)
         st.caption(plain(f"Scoring adds columns of these names, so those of the file are replaced: {names}."))
+    if scored.unexpected:
+        st.warning("\n\n".join(plain(sentence, 600) for sentence in scored.unexpected))
     with st.container(horizontal=True):
         st.download_button(
             "Download the scored file",

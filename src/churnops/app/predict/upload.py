@@ -14,6 +14,7 @@ from churnops.app.shared.text import one_line
 from churnops.data.accepted import Accepted
 from churnops.data.batches import count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import encode
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import check_customers
 from churnops.errors import ChurnopsError
 from churnops.files import temporary_file
@@ -39,6 +40,8 @@ class ScoredUpload:
         File for the download, with the given columns and the columns of the answer.
     replaced
         Columns of the file that the columns of the answer replace.
+    unexpected
+        A sentence for each column with unknown levels or unexpected empty cells.
     rows, leaving
         Numbers of all customers and of customers at or above the threshold.
     risks
@@ -54,6 +57,7 @@ class ScoredUpload:
     version: str
     risks: pl.DataFrame
     replaced: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
 
 
 def kind_of(name: str) -> Kind:
@@ -101,12 +105,13 @@ def score_file(
             _check_size(path, kind, card.schema)
             replaced = tuple(replaced_columns(path, card.schema, format=kind))
             answered = answers.file(path, kind, lenient=lenient)
+            version = str(answered.table.get_column("model_version")[0])
+            unexpected = _unexpected(path, kind, card.schema) if version == card.version else []
         except NotAnswered as error:
             raise NotAnswered(str(error).replace(str(path), "the file"), error.broken) from None
         except ChurnopsError as error:
             raise NotAnswered(str(refused(error)).replace(str(path), "The file")) from None
     stem = one_line(Path(name).stem, 80) or "customers"
-    version = str(answered.table.get_column("model_version")[0])
     leaves = answered.table.get_column("churn_prediction").cast(pl.String) == "true"
     if version != card.version:  # another model was deployed after the card was read
         bundle = None
@@ -119,6 +124,7 @@ def score_file(
         version=version,
         risks=ranked(answered, card, bundle),
         replaced=replaced,
+        unexpected=tuple(unexpected),
     )
 
 
@@ -138,12 +144,26 @@ def _check_size(path: Path, kind: Kind, schema: Schema) -> None:
         raise NotAnswered(f"The file has more than {PAGES_BYTES >> 20} MiB when it is decompressed. {LARGER}")
 
 
+def _unexpected(path: Path, kind: Kind, schema: Schema) -> list[str]:
+    """Return a sentence for each column with unknown levels or unexpected empty cells; the API does not count them."""
+    cells = UnexpectedCells()
+    for batch in open_batches(path, format=kind, schema=schema):
+        customers = _checked(batch, schema)
+        cells = cells.merge(UnexpectedCells.of(customers, encode(customers, schema), schema, cells.rows))
+    return cells.sentences(schema)
+
+
+def _checked(table: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return scored customers with their types."""
+    everything = Accepted.everything(schema).missing  # the answer lacks personal columns
+    return check_customers(table, schema, "the file", may_lack=everything, may_have_gaps=True)
+
+
 def ranked(answered: AnsweredFile, card: Card, bundle: Bundle | None, limit: int = LISTED) -> pl.DataFrame:
     """Return the customers with the highest probability, with reasons in words; see `ScoredUpload.risks`."""
     table = answered.table.with_columns(pl.col("churn_probability").cast(pl.Float64)).with_row_index(":row", 1)
     top = table.sort("churn_probability", descending=True, maintain_order=True).head(limit)
-    everything = Accepted.everything(card.schema).missing  # the answer lacks personal columns
-    customers = check_customers(top, card.schema, "the file", may_lack=everything, may_have_gaps=True)
+    customers = _checked(top, card.schema)
     values = feature_values(card, bundle, encode(customers, card.schema))
     why = [_pairs(given)[:REASONS] for given in top.get_column(EXPLANATIONS)]
     described = [

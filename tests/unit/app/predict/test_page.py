@@ -187,6 +187,19 @@ def test_a_file_is_scored_and_comes_back_with_a_ranked_list(in_project: Path, sh
     assert recorded(in_project) == 0
 
 
+def test_unexpected_cells_of_a_scored_file_are_named(in_project: Path, show: Show, later: bytes):
+    header, first, second, *others = later.decode().splitlines()
+    changed = [second.replace(second.partition(",")[0], "Atlantis"), first.replace(first.split(",")[1], "", 1)]
+    page = upload(show("predict"), "\n".join([header, *changed, *others]).encode())
+    (warning,) = [box.value.replace("\\", "") for box in page.warning]
+    unknown, empty = warning.split("\n\n")
+    assert unknown.startswith(
+        "state ('State'): 1 of 30 rows (3.3%) have a level outside its choices, such as 'Atlantis'"
+    )
+    assert empty.startswith("account_length ('Account length'): 1 of 30 rows (3.3%) have an empty cell")
+    assert "the first is row 2" in empty
+
+
 def test_a_bad_file_lists_what_is_wrong_and_scores_nothing(in_project: Path, show: Show, later: bytes):
     page = upload(show("predict"), later.replace(b",No,No,", b",<b>evil</b>,-,"))
     assert not page.exception
