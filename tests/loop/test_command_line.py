@@ -181,6 +181,20 @@ def test_help_teaches_and_stays_light(tmp_path: Path):
     run(CHURNOPS, "nonsense", cwd=tmp_path, code=2)
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("serve", "uvicorn is not installed: pip install 'churnops[serve]'"),
+        ("dashboard", "streamlit is not installed: pip install 'churnops[dashboard]'"),
+        ("demo", "uvicorn is not installed: pip install 'churnops[serve,alerts]'"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_installation(monkeypatch: pytest.MonkeyPatch, command: str, line: str):
+    monkeypatch.setattr("churnops.cli.root.find_spec", lambda name: None)
+    done = CliRunner().invoke(main, [command])
+    assert (done.exit_code, done.output) == (2, f"error: {line}\n")
+
+
 def test_notes_on_a_system_error_are_printed_too():
     @click.command
     def write() -> None:

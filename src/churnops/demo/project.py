@@ -30,6 +30,7 @@ class Project:
     """Folder with settings, data and the files of the commands. An existing one is used again."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
+        folder = folder.resolve()  # commands run in it
         self.folder = folder
         self.port = free_port()
         self.logs = folder / "logs"
