@@ -1,6 +1,7 @@
 """Predictions of a window, read page by page and returned as columns."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +16,10 @@ from churnops.journal.tables import predictions
 PAGE = 20_000
 """Number of predictions read in one transaction: a long one would delay the log of SQLite and PostgreSQL's vacuum."""
 _FETCHED = 250  # rows that are tuples at the same time; from 700 on, Python searches for garbage
+
+
+Page = tuple[Outcomes, list[list[Any]]]
+"""Outcomes of a page of predictions, and columns of the table."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +42,29 @@ class WindowQuery:
 
 def read_pages(
     engine: Engine, window: WindowQuery, known: Known, columns: tuple[Column[Any], ...], size: int | None = None
-) -> Iterator[tuple[Outcomes, list[list[Any]]]]:
+) -> Iterator[Page]:
     """Yield pages of at most `size` predictions (default: `PAGE`) of a window: outcomes, and columns of the table.
 
     Every page is a transaction of its own, so an entry that is written meanwhile may be missing or not. What was known
     at a moment does not change afterwards. Values are those of the database's driver: SQLite's booleans are 0 or 1.
     """
+    pages = _pages(engine, window, known, columns, size or PAGE)
+    return _one_ahead(pages) if engine.dialect.name == "postgresql" else pages
+
+
+def _one_ahead(pages: Iterator[Page]) -> Iterator[Page]:
+    """Yield the pages; the server works on the next one while the caller uses the last one."""
+    with ThreadPoolExecutor(1, "next page") as thread:
+        following = thread.submit(next, pages, None)
+        while (page := following.result()) is not None:
+            following = thread.submit(next, pages, None)
+            yield page
+
+
+def _pages(
+    engine: Engine, window: WindowQuery, known: Known, columns: tuple[Column[Any], ...], size: int
+) -> Iterator[Page]:
     query = _page(engine.dialect.name, window.content_sha256 is not None, window.labelled, columns)
-    size = size or PAGE
     place: dict[str, Any] = {"at": window.since, "id": ""}
     while True:
         with answering(), engine.connect() as connection:

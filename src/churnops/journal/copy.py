@@ -5,7 +5,7 @@ interrupted continues, and a second copy catches up with a journal that was in u
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -78,7 +78,23 @@ def copy_journal(
             for compared, changed in _copy_table(reader, new, table):
                 done, written[table.name] = done + compared, written[table.name] + changed
                 on_rows(done, done / max(total, 1))
-        return {table.name: _verified(reader, new, table, written[table.name]) for table in metadata.sorted_tables}
+        copied = {table.name: _verified(reader, new, table, written[table.name]) for table in metadata.sorted_tables}
+        if any(written.values()):
+            _vacuum(new)
+        return copied
+
+
+def _vacuum(target: Engine) -> None:
+    """Give PostgreSQL's planner its statistics, and spare the first readers the work that follows a large write."""
+    if target.dialect.name != "postgresql":
+        return
+    with closing(target.raw_connection()) as connection:
+        session = connection.driver_connection
+        assert session is not None
+        connection.detach()  # from the pool: it works without transactions from here on
+        session.autocommit = True
+        for table in metadata.sorted_tables:
+            session.execute(f"VACUUM (ANALYZE) {table.name}")
 
 
 def _check(source: str, target: str) -> None:
