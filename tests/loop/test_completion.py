@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from churnops.cli.completion import deployed_before
+from churnops.journal.deployment_log import Intent
 from churnops.project import Project
-from churnops.settings import Settings
+from churnops.settings import Settings, load_settings
 from tests.support.processes import CHURNOPS
 from tests.support.projects import copied
 
@@ -39,8 +41,6 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash
 
 
 def test_versions_keys_scopes_columns_and_commands_are_completed(folder: Path):
-    from churnops.settings import load_settings
-
     with Project.open(load_settings(folder / "config.yaml")) as opened:
         opened.keys.add("billing", ["predict"])
         opened.keys.add("crm", ["label"])
@@ -67,3 +67,15 @@ def test_completion_writes_nothing_and_needs_no_project(folder: Path, tmp_path: 
     assert list(empty.iterdir()) == []
     assert not (folder / "journal.db").exists()
     assert not (folder / "mlflow.db").exists()
+
+
+def test_completion_asks_no_object_store(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    settings = load_settings(folder / "config.yaml")
+    registry = settings.registry.model_copy(update={"directory": "s3://none/models", "copy_directory": "models"})
+    monkeypatch.delattr("churnops.project.ObjectStore")
+    with Project.open(settings) as opened:
+        opened.deployments.open_intent(Intent("later", 2, "0" * 64, opened.folder.current(), "test", "me", "deploy"))
+    in_store = settings.model_copy(update={"registry": registry})
+    (settings.models / "production").unlink()
+    (settings.models / "production").symlink_to("versions/later")
+    assert list(deployed_before(in_store)) == ["1"]

@@ -48,11 +48,15 @@ def registered(settings: "Settings") -> Mapping[str, str]:
 
 
 def deployed_before(settings: "Settings") -> Mapping[str, str]:
-    """Return the versions that were deployed before the present one, newest first."""
+    """Return the versions that were deployed before the one on this machine, newest first; no object store is asked."""
+    from churnops.registry.folder import DeploymentFolder
+    from churnops.registry.place import Place
+
     with _journal(settings) as project:
-        history = project.folder.answered() if project else []
-        current = project.folder.current() if project else None
-    earlier = [period for period in reversed(history) if period.folder != current]
+        if project is None:
+            return {}
+        folder = DeploymentFolder(Place(project.models), project.deployments)
+        earlier = [period for period in reversed(folder.answered()) if period.folder != folder.current()]
     return {str(period.version): f"deployed {period.at:%Y-%m-%d %H:%M}: {period.reason}" for period in earlier}
 
 
