@@ -137,9 +137,11 @@ class _Newest:
         columns = dict(zip(self._names, values, strict=False))
         customers = [key if isinstance(key, str) else None for key in self._places]
         order = np.lexsort((customer_hashes(customers), values[-1], content_hashes(columns, self._names), at))
+        for column in values:  # in place, because a second copy of all may take hundreds of megabytes
+            column[:] = column[order]
         return (
-            {name: column[order] for name, column in columns.items()},
-            values[-1, order],
+            columns,
+            values[-1],
             at[order],
             self._known[:size][order],
             tuple(customers[place] for place in order),
