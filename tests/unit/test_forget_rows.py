@@ -86,6 +86,8 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
     (tmp_path / "scored/.later.csv.unfinished").mkdir()
     for name in ("scored/part-000000.csv", "notes.csv"):
         (tmp_path / name).write_text("Who,calls\nann,1\nbob,2\n")
+    for name in ("journal.db.replaced-20261130T120000Z", "journal.db.other"):
+        (tmp_path / name).touch()
     receipt, path = forget(settings, "ann", only_count=False)
     assert path is not None
     assert receipt.files == {"notes.csv": 1}
@@ -96,5 +98,6 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
         "scored/.later.csv.unfinished": "an interrupted predict: type its command again, or remove the folder",
         "customers.xlsx": "rows of the customer in a workbook: 1",
         "customers.sql": "a query: remove the rows in its database",
+        "journal.db.replaced-20261130T120000Z": "an earlier journal or its log: remove it",
     }
     assert "ann" not in path.read_text().replace("cannot", "")

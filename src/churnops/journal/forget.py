@@ -79,6 +79,16 @@ def rewrite_unused_pages(url: str) -> bool:
     return True
 
 
+def earlier_files(url: str) -> list[Path]:
+    """Return the files that were a SQLite journal, or its log, before another file took their place."""
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite" or address.database in IN_MEMORY:
+        return []
+    database = Path(str(address.database))
+    beginnings = tuple(f"{database.name}.{word}-" for word in ("replaced", "set-aside"))
+    return sorted(path for path in database.parent.iterdir() if path.name.startswith(beginnings))
+
+
 def _predictions_of(connection: Connection, customer: str) -> list[str]:
     return list(connection.execute(select(predictions.c.id).where(predictions.c.customer_id == customer)).scalars())
 

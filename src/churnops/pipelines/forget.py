@@ -76,16 +76,17 @@ def forget(settings: Settings, customer: str, *, only_count: bool) -> tuple[Rece
     ChurnopsError
         If the journal does not answer. An unreadable file is listed under `by_hand`.
     """
-    from churnops.journal.forget import count_customer, forget_customer, rewrite_unused_pages
+    from churnops.journal.forget import count_customer, earlier_files, forget_customer, rewrite_unused_pages
 
-    now = datetime.now(UTC)
+    now, url = datetime.now(UTC), settings.database_url(settings.journal.url)
     files, by_hand = _in_files(settings, customer, only_count)
     with Project.open(settings) as project:
         tables = (count_customer if only_count else forget_customer)(project.engine, customer)
         is_file = project.engine.dialect.name == "sqlite"
         models = _in_trained_on(project.place, customer, only_count)
+    by_hand |= {_name(path, settings): "an earlier journal or its log: remove it" for path in earlier_files(url)}
     places = NOT_REACHED
-    if not only_count and is_file and not rewrite_unused_pages(settings.database_url(settings.journal.url)):
+    if not only_count and is_file and not rewrite_unused_pages(url):
         places = (OPEN, *NOT_REACHED)
     digest = hashlib.sha256(customer.encode()).hexdigest()
     receipt = Receipt(now.isoformat(timespec="seconds"), digest, not only_count, tables, files, models, by_hand, places)
@@ -104,7 +105,7 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
     if is_object_address(settings.registry.directory):
         by_hand[f"{settings.registry.directory}/trained_on"] = "hashes of the ids of training customers"
     for path in _tables(settings):
-        name = as_text(path.relative_to(settings.root) if path.is_relative_to(settings.root) else path)
+        name = _name(path, settings)
         if path.suffix.lower() == ".sql":
             by_hand[name] = "a query: remove the rows in its database"
             continue
@@ -125,6 +126,10 @@ def _in_files(settings: Settings, customer: str, only_count: bool) -> tuple[dict
         except DataError as error:
             by_hand[name] = reason_of(error).removeprefix(str(path)).lstrip(": ")
     return rows, by_hand
+
+
+def _name(path: Path, settings: Settings) -> str:
+    return as_text(path.relative_to(settings.root) if path.is_relative_to(settings.root) else path)
 
 
 def _tables(settings: Settings) -> Iterator[Path]:
