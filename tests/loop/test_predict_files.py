@@ -233,6 +233,14 @@ def test_a_bad_row_stops_it_with_the_row_of_the_file(
     assert [file.name for file in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_rows_scored_before_a_refusal_are_discarded_and_counted(here: Path, tmp_path: Path):
+    path, target = damaged(tmp_path, 1234, lambda line: line.replace(",No,", ",perhaps,", 1)), tmp_path / "out.csv"
+    with pytest.raises(DataError) as caught:
+        FileScorer(here / "models", rows=100).score(path, target)
+    note = f"{target} is not written, and the 1,200 rows that were scored until then are discarded"
+    assert caught.value.__notes__ == [note]
+
+
 def test_an_empty_cell_is_named_with_the_row_of_the_file(here: Path, tmp_path: Path):
     path = damaged(tmp_path, 1234, lambda line: line.replace(",No,", ",,", 1))
     for rows in (100, 5000):

@@ -272,7 +272,8 @@ def _keeping_parts(unfinished: Unfinished) -> Iterator[None]:
     kept = f"type the same command again to continue, or remove {unfinished.folder}"
     try:
         yield
-    except ChurnopsError:
+    except ChurnopsError as error:
+        note_discarded(error, unfinished.rows, unfinished.target)
         unfinished.discard()
         raise
     except OSError as error:
@@ -284,3 +285,9 @@ def _keeping_parts(unfinished: Unfinished) -> Iterator[None]:
         if not unfinished.rows:
             raise
         raise InterruptedRunError(f"stopped; {unfinished.rows:,} finished rows are kept: {kept}") from None
+
+
+def note_discarded(error: ChurnopsError, rows: int, target: Path) -> None:
+    """Add to the error of a refused input what became of the rows that were scored before it."""
+    if rows:
+        error.add_note(f"{target} is not written, and the {rows:,} rows that were scored until then are discarded")

@@ -25,7 +25,7 @@ from churnops.files import close_to_others, fsync_folder, lock_folder, write_flu
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.model.sent import SentBundle
-from churnops.scoring.file import FileScorer, InterruptedRunError, ScoredFile, notices, others_read
+from churnops.scoring.file import FileScorer, InterruptedRunError, ScoredFile, note_discarded, notices, others_read
 from churnops.scoring.manifest import MANIFEST, FolderRecords, Manifest, PartRecord
 from churnops.scoring.part import RECORDS, PartScorer, score_part
 from churnops.scoring.table import check_expected
@@ -203,10 +203,12 @@ def _unfinished(target: Path, identity: Mapping[str, Any]) -> Iterator[tuple[Pat
 def _keeping_parts(folder: Path, target: Path) -> Iterator[None]:
     """Discard the parts if the input has to change; keep them if the same command can continue."""
 
+    def finished_rows() -> int:
+        return sum(record.rows for record in _manifest(folder).finished().values())
+
     def kept() -> str:
-        rows = sum(record.rows for record in _manifest(folder).finished().values())
         again = f"type the same command again to continue, or remove {folder.parent}"
-        return f"{rows:,} finished rows are kept: {again}" if rows else ""
+        return f"{rows:,} finished rows are kept: {again}" if (rows := finished_rows()) else ""
 
     try:
         yield
@@ -214,7 +216,8 @@ def _keeping_parts(folder: Path, target: Path) -> Iterator[None]:
         if text := kept():
             error.add_note(text)
         raise
-    except ChurnopsError:
+    except ChurnopsError as error:
+        note_discarded(error, finished_rows(), target)
         shutil.rmtree(folder / PARTS / RECORDS)
         (folder / PARTS / RECORDS).mkdir()
         raise
