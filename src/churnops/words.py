@@ -68,3 +68,18 @@ def with_unit(value: str, unit: str) -> str:
     ('265.1 min', '265.1')
     """
     return f"{value} {unit}" if unit else value
+
+
+def percent(share: float) -> str:
+    """Return a share in percent; a share close to 0 or 1 is not rounded to 0 or 100 %.
+
+    Examples
+    --------
+    >>> percent(0.1234), percent(0.0004), percent(0.9996), percent(0.0), percent(0.5)
+    ('12.3 %', 'less than 0.1 %', 'more than 99.9 %', '0 %', '50 %')
+    """
+    if 0.0 < share < 0.001:
+        return "less than 0.1 %"
+    if 0.999 < share < 1.0:
+        return "more than 99.9 %"
+    return f"{share * 100:.1f}".removesuffix(".0") + " %"

@@ -10,12 +10,11 @@ import polars as pl
 import pytest
 from playwright.sync_api import expect
 
-from churnops.app.shared.text import percent
 from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.settings import Settings
-from churnops.words import words
+from churnops.words import percent, words
 from tests.support.processes import free_port, wait_for
 from tests.support.projects import copied
 from tests.support.screen import ATTACK, ATTACKS, Look, Screen, dashboard

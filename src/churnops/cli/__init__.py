@@ -6,6 +6,7 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     dashboard,
     demo,
     deployments,
+    doctor,
     init,
     journal,
     models,

@@ -116,6 +116,8 @@ def _checked(path: Path) -> int:
             raise JournalError(
                 f"the journal is newer than this churnops, which reads version {SCHEMA_VERSION}: upgrade churnops"
             )
+        if str(version[0]) == "0001":  # it had no predictions yet
+            return 0
         return int(connection.execute("SELECT count(*) FROM predictions").fetchone()[0])
 
 

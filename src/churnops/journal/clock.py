@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Column, Engine, Table, select
+from sqlalchemy import Column, Connection, Engine, Table, select
 
 from churnops.journal.database import answering
 from churnops.journal.tables import (
@@ -92,6 +92,14 @@ def entries_ahead(engine: Engine, now: datetime) -> tuple[str, ...]:
                     f"{row.id} by {_words(time - now)} ({time:%Y-%m-%d %H:%M} UTC): {consequence}"
                 )
     return tuple(messages)
+
+
+def database_time(connection: Connection) -> datetime:
+    """Return the database's time. SQLite has none of its own, and its processes share this machine's clock."""
+    if connection.dialect.name == "postgresql":
+        now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+        return now
+    return datetime.now(UTC)
 
 
 def _words(span: timedelta) -> str:

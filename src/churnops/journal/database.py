@@ -58,7 +58,7 @@ def open_database(url: str, *, durability: Durability = "power", moves_log: bool
         may hold a password.
     """
     try:
-        engine = _create_engine(make_url(url), durability, moves_log)
+        engine = create_journal_engine(make_url(url), durability, moves_log=moves_log)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise JournalError(
             "journal.url is not a database URL that can be opened: use sqlite:///FILE or "
@@ -154,7 +154,8 @@ def reason(error: Exception) -> str:
     return redact(lines[0]) if lines else type(error).__name__
 
 
-def _create_engine(url: URL, durability: Durability, moves_log: bool) -> Engine:
+def create_journal_engine(url: URL, durability: Durability, *, moves_log: bool) -> Engine:
+    """Return an engine with the options of `open_database`. Nothing is opened or migrated yet."""
     match url.get_backend_name():
         case "sqlite":
             # Without isolation_level=None the driver would commit before each CREATE TABLE.
@@ -279,7 +280,7 @@ def _begin_postgresql(durability: Durability) -> str:
 
 def _migrate(engine: Engine) -> None:
     with engine.connect() as connection:
-        version = _version(connection)
+        version = schema_version(connection)
     if version == SCHEMA_VERSION:
         return
     if version is not None and version > SCHEMA_VERSION:
@@ -297,7 +298,8 @@ def _migrate(engine: Engine) -> None:
         command.upgrade(config, "head")  # changes nothing if another process was first
 
 
-def _version(connection: Connection) -> str | None:
+def schema_version(connection: Connection) -> str | None:
+    """Return the version of the journal's tables; None if there are none."""
     try:
         version = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()  # noqa: S608
     except (OperationalError, ProgrammingError):  # usually a missing table; the migration raises any other error

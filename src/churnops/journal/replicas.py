@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, select, text
+from sqlalchemy import Engine, delete, select, text
 
+from churnops.journal.clock import database_time
 from churnops.journal.database import answering
 from churnops.journal.tables import microseconds, moment, replicas
 
@@ -79,7 +80,7 @@ class ReplicaStore:
     def write(self, process: ReplicaProcess) -> None:
         """Write or replace a process's row; delete rows that nobody has written for a day."""
         with answering(), self._engine.begin() as connection:
-            now = _now(connection)
+            now = database_time(connection)
             connection.execute(delete(replicas).where(replicas.c.seen_at < microseconds(now - KEPT)))
             times = {name: None if (at := getattr(process, name)) is None else microseconds(at) for name in _TIMES}
             connection.execute(_WRITE, asdict(process) | times | {"seen_at": microseconds(now)})
@@ -93,7 +94,7 @@ class ReplicaStore:
         """Return each process and the time since its last report, by host, address and start."""
         order = (replicas.c.host, replicas.c.address, replicas.c.started_at, replicas.c.id)
         with answering(), self._engine.connect() as connection:
-            now = _now(connection)
+            now = database_time(connection)
             rows = connection.execute(select(replicas).order_by(*order)).mappings().all()
         return [(_process(row), max(now - moment(row["seen_at"]), timedelta())) for row in rows]
 
@@ -102,11 +103,3 @@ def _process(row: Mapping[Any, Any]) -> ReplicaProcess:
     values = {name: row[name] for name in _COLUMNS[:-1]}
     times = {name: None if row[name] is None else moment(row[name]) for name in _TIMES}
     return ReplicaProcess(**values | times)
-
-
-def _now(connection: Connection) -> datetime:
-    """Return the database's time. SQLite has none of its own, and its processes share this machine's clock."""
-    if connection.dialect.name == "postgresql":
-        now: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
-        return now
-    return datetime.now(UTC)

@@ -15,7 +15,7 @@ def apply_permissions(settings: Settings) -> None:
     Only programs should call this: it sets the umask of the process. The user's own files stay as they are.
     """
     create_files_for(group=settings.permissions == "group")
-    for path in _owned(settings):
+    for path in owned_files(settings):
         close_to_others(path)
 
 
@@ -30,7 +30,7 @@ def permissions_applied(settings: Settings) -> Iterator[None]:
         os.umask(before)
 
 
-def _owned(settings: Settings) -> Iterator[Path]:
+def owned_files(settings: Settings) -> Iterator[Path]:
     """Yield the databases, and the folders that contain only files of churnops."""
     prefix = "sqlite:///"
     for url, suffixes in ((settings.journal.url, ("", "-wal", "-shm")), (settings.tracking.uri, ("",))):

@@ -6,7 +6,8 @@ import streamlit as st
 from churnops.app.analysis.offer_figures import gain_figure, lift_figure, profit_figure, shown_positions
 from churnops.app.analysis.profit import Offer, Proposal, advice, propose
 from churnops.app.analysis.source import Source, note, place, say
-from churnops.app.shared.text import percent, plain
+from churnops.app.shared.text import plain
+from churnops.words import percent
 
 
 @st.fragment

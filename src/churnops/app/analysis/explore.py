@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.app.shared.sample import Variable
-from churnops.app.shared.text import one_line, percent, points
+from churnops.app.shared.text import one_line, points
 from churnops.evaluation.curves import calibration_curve
 from churnops.evaluation.wilson import wilson
-from churnops.words import with_unit
+from churnops.words import percent, with_unit
 
 Floats = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from churnops.app.analysis.figures import legend_above
 from churnops.app.analysis.profit import Proposal, Ranking
 from churnops.app.shared.sample import Floats
-from churnops.app.shared.text import percent
 from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, laid_out
+from churnops.words import percent
 
 POINTS = 300  # per curve: more than a screen shows
 _BAND = "rgba(0,114,178,0.18)"

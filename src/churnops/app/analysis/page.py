@@ -18,12 +18,12 @@ from churnops.app.analysis.source import (
 )
 from churnops.app.shared.project import production
 from churnops.app.shared.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
-from churnops.app.shared.text import number, percent, points
+from churnops.app.shared.text import number, points
 from churnops.evaluation.metrics import point_metrics
 from churnops.model import Bundle
 from churnops.project import Project
 from churnops.registry.reference import reference_path
-from churnops.words import heading
+from churnops.words import heading, percent
 
 REFERENCE, PRODUCTION = "Reference customers of the model", "Production customers with known outcomes"
 BY_OUTCOME = "The columns with the largest differences between customers who left and who stayed come first."

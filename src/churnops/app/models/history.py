@@ -4,13 +4,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from churnops.app.shared.documents import count, mapping, number, text
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal import Deployment, RecordedDecision
 from churnops.journal.deployment_log import InProduction
 from churnops.retraining.document import SummaryDocument
 from churnops.retraining.gain import round_up
 from churnops.retraining.gate import VERDICT_LABELS
+from churnops.untrusted import count, mapping, number, text
 from churnops.words import capital
 
 MAX_GUARDS = 10

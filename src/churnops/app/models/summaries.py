@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from churnops.app.shared.documents import read_document
 from churnops.errors import ChurnopsError
 from churnops.retraining.document import SummaryDocument
+from churnops.untrusted import read_document
 
 FILE_NAME = re.compile(r"retraining_summary_\d{8}T\d{6}\.\d{6}Z\.json")
 MAX_FILES = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from churnops.app.shared.text import number, percent, quantity
+from churnops.app.shared.text import number, quantity
 from churnops.data.batches import open_batches
 from churnops.data.profile import ColumnProfile, count_profile, merge_profiles
 from churnops.data.read import encode
@@ -20,6 +20,7 @@ from churnops.monitoring.figures import median
 from churnops.monitoring.verdicts import floor
 from churnops.schema import Column
 from churnops.settings import MonitoringSettings
+from churnops.words import percent
 
 SHOWN = 12
 """Number of columns shown at first."""

@@ -7,18 +7,20 @@ from typing import Any
 
 import streamlit as st
 
+from churnops.alerting.health import Health
 from churnops.app.monitoring import columns_section, sections
 from churnops.app.monitoring.reports import ReportFile, interval_text, read_report, recommendation_sentence
 from churnops.app.monitoring.series import ALL, CUSTOM, RANGES, Span, failures, finished, labels, span
-from churnops.app.shared.health import Health, deployed_health
+from churnops.app.shared.health import deployed_health
 from churnops.app.shared.project import production, warn
-from churnops.app.shared.text import one_line, percent, plain
+from churnops.app.shared.text import one_line, plain
 from churnops.errors import BundleError, ChurnopsError, DataError
 from churnops.journal.cycles import Cycle, CycleLog, CycleSeries
 from churnops.model import Bundle
 from churnops.monitoring.document import ReportDocument
 from churnops.project import Project
 from churnops.settings import LIVE, RESERVED_SOURCES
+from churnops.words import percent
 
 REPORTS = 100
 """Limit of reports offered for the chosen time."""

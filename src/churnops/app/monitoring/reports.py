@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from churnops.app.shared.documents import read_document
-from churnops.app.shared.text import percent
 from churnops.errors import DataError
 from churnops.monitoring.document import IntervalPart, PerformancePart, ReportDocument
+from churnops.untrusted import read_document
+from churnops.words import percent
 
 FILE_NAME = re.compile(r"monitoring_report_(\d{8}T\d{6}\.\d{6}Z)\.json")
 MAX_BYTES = 32 * 2**20  # the report on 2,000 columns has 3 MB

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from churnops.app.shared.documents import text, texts
 from churnops.journal.decisions import RecordedDecision
 from churnops.retraining.gate import VERDICT_LABELS
 from churnops.retraining.outcome import STATUS_LABELS
 from churnops.retraining.policy import CAUSE_LABELS
+from churnops.untrusted import text, texts
 from churnops.words import capital
 
 OPEN = "no decision yet: it is still running, or it failed (see the alerts)"

@@ -10,7 +10,7 @@ from churnops.app.monitoring.figures import Line, interval_figure, over_time
 from churnops.app.monitoring.reports import coverage_sentence, performance_sentence
 from churnops.app.monitoring.retrainings import followed, retrainings
 from churnops.app.monitoring.series import BEGIN, Measure, Span, drift_points, metric_points, trend
-from churnops.app.shared.text import one_line, percent, plain
+from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.journal.alerts import UNDER_WAY, LoggedAlert
@@ -20,7 +20,7 @@ from churnops.monitoring.document import PastWindowPart, RecommendationPart, Rep
 from churnops.monitoring.verdicts import MIN_LABEL_PSI, MIN_SCORE_DISTANCE
 from churnops.project import Project
 from churnops.settings import MonitoringSettings
-from churnops.words import capital
+from churnops.words import capital, percent
 
 ALERTS, DECISIONS = 100, 50
 LONG = 1000

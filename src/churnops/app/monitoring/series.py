@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from typing import Literal
 
-from churnops.app.shared.documents import mapping, number, text
-from churnops.app.shared.text import one_line, percent
+from churnops.app.shared.text import one_line
 from churnops.journal.cycles import Cycle
 from churnops.settings import LIVE
+from churnops.untrusted import mapping, number, text
+from churnops.words import percent
 
 Measure = Literal["drift_rate", "prediction_drift", "target_drift"]
 

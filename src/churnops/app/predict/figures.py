@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from churnops.app.predict.risk import Reason
-from churnops.app.shared.text import percent, points
+from churnops.app.shared.text import points
 from churnops.app.shared.theme import GREY, LOWERS, RAISES, laid_out, safe
+from churnops.words import percent
 
 AXIS = {
     "probability": "Probability of leaving",

@@ -6,9 +6,10 @@ import streamlit as st
 
 from churnops.app.predict.answers import Answers, Broken, Card, NotAnswered
 from churnops.app.predict.upload import LARGER, MAX_MIB, MAX_ROWS, REASONS, ScoredUpload, score_file
-from churnops.app.shared.text import percent, plain
+from churnops.app.shared.text import plain
 from churnops.model import Bundle
 from churnops.scoring.csv_answer import csv_of
+from churnops.words import percent
 
 FILE = "predict:file"
 ONE_DOWNLOAD = """<style>

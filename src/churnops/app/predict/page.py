@@ -15,11 +15,12 @@ from churnops.app.predict.risk import Reason, feature_values, level, reasons, re
 from churnops.app.predict.what_if import vary
 from churnops.app.shared.health import deployed_health
 from churnops.app.shared.project import production
-from churnops.app.shared.text import percent, plain
+from churnops.app.shared.text import plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import BundleError
 from churnops.model import Bundle
 from churnops.project import Project
+from churnops.words import percent
 
 ANSWER, FILLED = "predict:answer", "predict:filled"
 CARD_SECONDS = 5  # lifetime of the cached description of the API's model

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from math import log
 
 from churnops.app.predict.answers import Answer, Card
-from churnops.app.shared.text import one_line, percent, quantity
+from churnops.app.shared.text import one_line, quantity
 from churnops.features.build import Feature, feature_title
 from churnops.model import Bundle
 from churnops.schema import Columns, Schema
+from churnops.words import percent
 
 SHOWN = 6
 

@@ -7,8 +7,9 @@ import streamlit as st
 from churnops.app.predict.answers import Answer, Card, Customer
 from churnops.app.predict.form import Lever, encoded, levers
 from churnops.app.predict.risk import level
-from churnops.app.shared.text import number, percent, plain
+from churnops.app.shared.text import number, plain
 from churnops.model import Bundle
+from churnops.words import percent
 
 HELP = (
     "Sliders for the numbers with the largest effect on this customer's probability, each in the range of most "

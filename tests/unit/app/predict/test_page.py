@@ -15,11 +15,11 @@ from streamlit.testing.v1 import AppTest
 from churnops.app.predict.answers import BundleAnswers, Card
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, encoded, presets
 from churnops.app.predict.risk import level
-from churnops.app.shared.text import percent
 from churnops.journal import open_database
 from churnops.journal.cycles import CycleLog
 from churnops.model import Bundle
 from churnops.schema import Schema
+from churnops.words import percent
 from tests.support.app_pages import SAID, ask, press, said
 from tests.support.projects import LATER
 

@@ -2,8 +2,8 @@ import string
 
 import pytest
 
-from churnops.app.shared.text import number, one_line, percent, plain
-from churnops.words import words
+from churnops.app.shared.text import number, one_line, plain
+from churnops.words import percent, words
 
 ATTACKS = [
     "<img src=x onerror=alert(1)>",

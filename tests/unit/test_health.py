@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from churnops.app.shared.health import Health, Limits, Production, judge
+from churnops.alerting.health import Health, Limits, Production, judge
 from churnops.journal.alerts import Alert, Firing, Notice
 from churnops.journal.cycles import Cycle
 

@@ -1,0 +1,75 @@
+"""A finding, and the opened parts of a project that checks read."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from churnops.journal import DeploymentLog, Engine
+from churnops.registry.folder import DeploymentFolder
+from churnops.registry.place import Place
+from churnops.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing.
+
+    Attributes
+    ----------
+    message
+        What is wrong, in one sentence without a full stop.
+    command
+        The command that mends it, for a shell in the project's folder.
+    wrong
+        False for a note, which leaves the exit code 0.
+    """
+
+    message: str
+    command: str
+    wrong: bool = True
+
+
+class NotCheckedError(Exception):
+    """A check needs the journal, which cannot be read."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a project, opened for reading only.
+
+    Attributes
+    ----------
+    engine
+        The journal; None if there is none, or it cannot be read, or its tables have another version.
+    has_journal
+        Whether there is a journal.
+    """
+
+    settings: Settings
+    engine: Engine | None
+    has_journal: bool
+
+    def journal(self) -> Engine | None:
+        """Return the journal; None if there is none yet.
+
+        Raises
+        ------
+        NotCheckedError
+            If it cannot be read.
+        """
+        if self.engine is None and self.has_journal:
+            raise NotCheckedError
+        return self.engine
+
+    @cached_property
+    def place(self) -> Place:
+        """The folder of models on this machine, also if the models are in an object store."""
+        return Place(self.settings.models)
+
+    def deployments(self) -> DeploymentFolder | None:
+        """Return the deployed models with their log; None without a readable journal."""
+        return None if self.engine is None else DeploymentFolder(self.place, DeploymentLog(self.engine))
+
+
+Check = Callable[[Parts], Iterable[Finding]]
+"""Yields the findings about one part of a project. An error that it raises becomes a finding."""

@@ -1,0 +1,106 @@
+"""Checks of the deployed model: link, Bundle, object store, deployments, and replicas of the service."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from shlex import quote
+
+from churnops import __version__
+from churnops.address import is_object_address
+from churnops.doctor.finding import Finding, Parts
+from churnops.errors import BundleError, RegistryError, StoreError
+from churnops.files import lock_holders
+from churnops.journal import DeploymentLog
+from churnops.journal.replicas import ReplicaStore
+from churnops.model.deployed import deployed
+from churnops.objects import ObjectStore
+from churnops.registry.place import REMOVED, UNFINISHED
+from churnops.registry.production_document import ProductionObject
+from churnops.registry.replicas import late, replicas_of
+
+_RECOVER = "python -m churnops.pipelines.recovery"
+_PRUNE = "churnops models prune --keep 1000"
+_MENDED = '--reason "found by churnops doctor"'
+
+
+def deployed_model(parts: Parts) -> Iterator[Finding]:
+    """Check that `production` is a link to an undamaged Bundle, and to the one that was deployed last."""
+    place, folder = parts.place, parts.deployments()
+    try:
+        place.check_link()
+    except RegistryError as error:
+        yield Finding(str(error), f"mv {place.link} {place.link}.aside")
+        return
+    answered = folder.answered() if folder else []
+    again = f"churnops promote {answered[-1].version} {_MENDED} --force" if answered else "churnops run --deploy"
+    current = place.current()
+    if current is None:
+        if answered:
+            message = f"version {answered[-1].version} was deployed, but the link {place.link} is missing"
+            yield Finding(message, f"churnops rollback --to {answered[-1].version} {_MENDED}")
+        else:
+            yield Finding("no model is deployed yet", "churnops run", wrong=False)
+        return
+    try:
+        bundle = deployed(place.folder)
+    except BundleError as error:
+        yield Finding(str(error), again)
+        return
+    if bundle and answered and answered[-1].content_sha256 != bundle.content_sha256:
+        message = f"the link {place.link} leads to {current}, which was not deployed last"
+        yield Finding(message, f"churnops rollback --to {answered[-1].version} {_MENDED}")
+
+
+def model_store(parts: Parts) -> Iterator[Finding]:
+    """Check the object store of the models, and that this machine's copy follows it."""
+    address = parts.settings.registry.directory
+    if not is_object_address(address):
+        return
+    try:
+        document = ProductionObject(ObjectStore(address)).read()
+    except (StoreError, RegistryError) as error:
+        yield Finding(str(error), "churnops deployments status")
+        return
+    named, here = document.folder if document else None, parts.place.current()
+    if named != here:
+        message = f"{address} names {named or 'no model'} as deployed, and its copy on this machine {here or 'none'}"
+        yield Finding(message, "churnops deployments status")
+
+
+def deployments(parts: Parts) -> Iterator[Finding]:
+    """Check for deployments and folders that a killed process left unfinished."""
+    place = parts.place
+    if lock_holders(place.folder / ".lock"):  # a deployment is in progress
+        return
+    entries = place.versions.iterdir() if place.versions.is_dir() else ()
+    left = [entry.name for entry in entries if entry.name.startswith((UNFINISHED, REMOVED))]
+    if left:
+        yield Finding(f"a killed process left {len(left)} unfinished folders in {place.versions}", _PRUNE, wrong=False)
+    engine = parts.journal()
+    for intent in DeploymentLog(engine).open_intents() if engine is not None else ():
+        yield Finding(
+            f"the {intent.kind} of version {intent.version}, begun at {intent.at:%Y-%m-%d %H:%M} UTC, was interrupted: "
+            "its log entry is open",
+            _RECOVER,
+        )
+
+
+def replicas(parts: Parts) -> Iterator[Finding]:
+    """Check that each replica of the service answers with the deployed model, and runs this version of churnops."""
+    engine, folder = parts.journal(), parts.deployments()
+    if engine is None or folder is None:
+        return
+    states = replicas_of(ReplicaStore(engine).read(), parts.place.current())
+    for replica in late(states, folder.since(), datetime.now(UTC)):
+        yield Finding(f"replica {replica.description}, not with the deployed model", "churnops deployments status")
+    for replica in states:
+        if replica.state != "away" and replica.process.churnops != __version__:
+            message = f"replica {replica.name} runs churnops {replica.process.churnops}, this is {__version__}"
+            yield Finding(f"{message}: restart it", f"kill {replica.process.pid}", wrong=False)
+
+
+def locks(parts: Parts) -> Iterator[Finding]:
+    """Name the processes that hold a lock of the project. The system releases a lock when its process ends."""
+    for path in (parts.place.folder / ".lock", parts.place.folder / ".copy"):
+        for pid in lock_holders(path):
+            message = f"process {pid} holds {quote(str(path))}: deployments wait for it"
+            yield Finding(f"{message}; end it only if it hangs", f"kill {pid}", wrong=False)
