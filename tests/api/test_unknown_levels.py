@@ -25,7 +25,8 @@ from churnops.model.deployed import require_deployed
 from churnops.monitoring.collect import batch_from_file
 from churnops.monitoring.window import batch_from_journal
 from churnops.python_api.model import Model
-from churnops.scoring.file import FileScorer, InterruptedRunError
+from churnops.scoring.file import FileScorer
+from churnops.scoring.unfinished import InterruptedRunError
 from churnops.settings import Settings
 from tests.support.api import client_of
 from tests.support.own_table import own_service

@@ -290,7 +290,9 @@ def deadly(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]]:
         (Path, "replace"),
         (Path, "unlink"),
         (Path, "mkdir"),
+        (Path, "touch"),
         (os, "fsync"),
+        (os, "link"),
         (shutil, "rmtree"),
         (shutil, "copyfileobj"),
     )
@@ -342,8 +344,12 @@ def scoring(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]
     return start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def finished_parts(unfinished: Path) -> int:
+    return len(list(unfinished.glob("*/parts/records/part-*")))
+
+
 def wait_for_parts(process: "subprocess.Popen[str]", unfinished: Path, more_than: int) -> None:
-    while process.poll() is None and len(list(unfinished.glob("part-*"))) <= more_than:
+    while process.poll() is None and finished_parts(unfinished) <= more_than:
         time.sleep(0.005)
 
 
@@ -363,7 +369,7 @@ def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, tar
     kills = 0
     for _ in range(50):
         process = scoring(big, target)
-        wait_for_parts(process, unfinished, len(list(unfinished.glob("part-*"))) + chance.randrange(40))
+        wait_for_parts(process, unfinished, finished_parts(unfinished) + chance.randrange(40))
         time.sleep(chance.random() / 100)
         process.kill()
         process.communicate()
@@ -393,7 +399,7 @@ def test_ctrl_c_keeps_finished_rows_and_names_the_next_command(big: Path):
     assert not unfinished.exists()
 
 
-@pytest.mark.parametrize("change", ["input", "model", "options", "batches", "damage"])
+@pytest.mark.parametrize("change", ["input", "model", "options", "batches", "version"])
 def test_unfinished_work_of_another_command_is_not_continued(
     big: Path, tmp_path: Path, change: str, trained: TrainedModels
 ):
@@ -415,8 +421,11 @@ def test_unfinished_work_of_another_command_is_not_continued(
         trained.models["decision_tree"].bundle.save(tmp_path / "models/versions/b")
         (tmp_path / "models/production").unlink()
         (tmp_path / "models/production").symlink_to("versions/b")
-    elif change == "damage":
-        (tmp_path / ".out.csv.unfinished/state.json").write_bytes(b"{")
+    elif change == "version":  # the form of an earlier version
+        shutil.rmtree(tmp_path / ".out.csv.unfinished")
+        (tmp_path / ".out.csv.unfinished").mkdir()
+        for name in ("state.json", "part-000000-500-60"):
+            (tmp_path / ".out.csv.unfinished" / name).write_bytes(b"{}")
     else:
         options |= {"explain": True} if change == "options" else {"rows": 99}
     done = predict(tmp_path, "in.csv", tmp_path / "out.csv", on_message=said.append, **options)

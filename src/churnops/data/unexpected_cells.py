@@ -141,8 +141,7 @@ class UnexpectedCells:
                 name: CellCount(cells["count"], tuple(cells["examples"]), cells["row"]) for name, cells in given.items()
             }
 
-        unknown = document.get("unknown", document.get("columns", {}))  # an earlier version wrote `columns` alone
-        return cls(document["rows"], counts(unknown), counts(document.get("empty", {})))
+        return cls(document["rows"], counts(document["unknown"]), counts(document["empty"]))
 
     def in_file(self, name: str) -> "UnexpectedCells":
         """Return the counts of a file of a data set."""

@@ -1,30 +1,31 @@
-"""Score a file of any size with the deployed bundle: in batches, on several cores, and resumable."""
+"""Score a file or a query with the deployed bundle: in batches, on several cores, and a file resumable."""
 
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import polars as pl
 
 from churnops import __version__
 from churnops.data.accepted import Accepted
 from churnops.data.batches import FileBatch, columns_left_out, read_batches, replaced_columns
+from churnops.data.query import QUERY
 from churnops.data.read import ENDINGS
 from churnops.data.targets import check_free, check_target
-from churnops.data.unexpected_cells import UnexpectedCells
-from churnops.errors import ChurnopsError, DataError
-from churnops.files import usable_cores
+from churnops.errors import DataError
+from churnops.files import fsync_folder, usable_cores, write_flushed
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.schema import Schema
 from churnops.scoring.csv_answer import csv_of
+from churnops.scoring.join import join
+from churnops.scoring.manifest import PartRecord, unexpected_cells
 from churnops.scoring.table import check_expected, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 
@@ -34,12 +35,6 @@ EDGE = 2**20  # the input is identified by this many bytes at each end
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class InterruptedRunError(ChurnopsError):
-    """The user stopped the run; finished parts are kept."""
-
-    exit_code = 130
 
 
 @dataclass(frozen=True)
@@ -58,14 +53,28 @@ class ScoredFile:
     unknown: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, records: Sequence[PartRecord], bundle: Bundle, resumed_rows: int, replaced: tuple[str, ...]) -> Self:
+        """Add up the finished parts."""
+        cells = unexpected_cells(records)
+        return cls(
+            cells.rows,
+            sum(record.churners for record in records),
+            bundle.version_name,
+            resumed_rows,
+            replaced,
+            tuple(cells.unknown_sentences(bundle.schema)),
+            tuple(cells.empty_sentences(bundle.schema)),
+        )
+
 
 @dataclass(frozen=True)
 class _ScoredBatch:
+    """Rows of a part, as bytes of the result's format; the share of the input that was read; and the part's record."""
+
     data: memoryview
-    rows: int
-    churners: int
     share: float
-    unexpected: UnexpectedCells
+    record: PartRecord
 
 
 @dataclass(frozen=True)
@@ -114,7 +123,8 @@ class FileScorer:
     ) -> ScoredFile:
         """Write the customers in `source` and their scores to `target`, whole or not at all.
 
-        A killed run leaves its finished parts in `.<target>.unfinished`; the same call continues from there.
+        A killed run leaves its finished parts in `.<target>.unfinished`; the same call continues from there. A query
+        starts again, because its result may have changed.
 
         Parameters
         ----------
@@ -129,71 +139,79 @@ class FileScorer:
             If there is no deployed model, a row breaks the Schema, or `target` exists or is neither CSV nor Parquet. A
             row that breaks the Schema discards the finished parts, because the input has to change.
         """
-        if not source.is_file() or source.suffix.lower() not in ENDINGS:
-            raise DataError(
-                f"{source} {'is not a .csv, .parquet or .xlsx file' if source.exists() else 'does not exist'}"
-            )
+        if not source.is_file() or source.suffix.lower() not in (*ENDINGS, QUERY):
+            problem = "is not a .csv, .parquet, .xlsx or .sql file" if source.exists() else "does not exist"
+            raise DataError(f"{source} {problem}")
         check_target(target)
         if not unfinished_folder(target).exists():  # refuse before a folder is made
             check_free(target, [source], overwrite)
         bundle = require_deployed(self.models)
         accepted = Accepted.of(bundle.schema, unknown=self.accept_unknown, missing=self.accept_missing)
-        with unfinished_result(target) as unfinished:
+        contents = _contents(source)
+        identity = self.identity(bundle, contents) if source.suffix.lower() != QUERY else None
+        with unfinished_result(target, identity) as unfinished:
             check_free(target, [source], overwrite)  # another run may have finished meanwhile
-            identity = self._identity(source, bundle)
-            if unfinished.resume(identity):
-                on_message("an earlier run used another input, model or option: starting again")
+            resumed = unfinished.report(on_message)
             others = others_read(target.suffix)
             replaced = notices([source], source.name, bundle.schema, others, on_message)
-            resumed = unfinished.rows
-            if resumed:
-                on_message(f"continuing after the {resumed:,} rows that an earlier run finished")
-            cells = reduce(UnexpectedCells.merge, map(UnexpectedCells.read, unfinished.notes), UnexpectedCells())
-            with _keeping_parts(unfinished):
-                if not unfinished.whole:
-                    score = partial(
-                        _score, bundle=bundle, name=source.name, target=target, scorer=self, may_lack=accepted.missing
-                    )
-                    batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=resumed)
-                    on_rows(resumed, 0.0)
-                    for scored in _in_order(score, batches, self.threads):
-                        unfinished.add(scored.data, scored.rows, scored.churners, scored.unexpected.to_json())
-                        cells = cells.merge(scored.unexpected)
-                        on_rows(unfinished.rows, scored.share)
-                    if self._identity(source, bundle) != identity:
-                        raise DataError(f"{source} changed while it was read: type the command again")
-                    check_expected(replace(cells, rows=unfinished.rows), bundle, source.name, accepted)
-                unfinished.finish()
-            cells = replace(cells, rows=unfinished.rows)
-            return ScoredFile(
-                unfinished.rows,
-                unfinished.churners,
-                bundle.version_name,
-                resumed,
-                replaced,
-                tuple(cells.unknown_sentences(bundle.schema)),
-                tuple(cells.empty_sentences(bundle.schema)),
-            )
+            with unfinished.keeping_parts():
+                records = self._score_parts(source, bundle, unfinished, accepted.missing, on_rows)
+                if _contents(source) != contents:
+                    raise DataError(f"{source} changed while it was read: type the command again")
+                check_expected(unexpected_cells(records), bundle, source.name, accepted)
+                _publish(unfinished, records)
+        return ScoredFile.of(records, bundle, resumed, replaced)
 
-    def _identity(self, source: Path, bundle: Bundle) -> dict[str, Any]:
-        """Return the identity of a run: versions, options, and the input's size, modification time, and both ends."""
-        status = source.stat()
-        digest = hashlib.sha256()
-        with source.open("rb") as file:
-            digest.update(file.read(EDGE))
-            file.seek(max(status.st_size - EDGE, 0))
-            digest.update(file.read(EDGE))
+    def identity(self, bundle: Bundle, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """Return everything that decides a result; `contents` identifies the input."""
         return {
             "churnops": __version__,
             "model": bundle.content_sha256,
             "explain": self.explain,
             "safe_csv": self.safe_csv,
             "rows": self.rows,
-            "input": source.suffix.lower(),
-            "size": status.st_size,
-            "mtime_ns": status.st_mtime_ns,
-            "edges_sha256": digest.hexdigest(),
+            **contents,
         }
+
+    def _score_parts(
+        self,
+        source: Path,
+        bundle: Bundle,
+        unfinished: Unfinished,
+        may_lack: Collection[str],
+        on_rows: Callable[[int, float], None],
+    ) -> list[PartRecord]:
+        """Score the batches after the finished parts, each as a part; return the records of all parts, in order."""
+        manifest, ending = unfinished.manifest, unfinished.target.suffix.lower()
+        records = [part for number, part in enumerate(manifest.finished().values()) if part.number == number]
+        rows = sum(record.rows for record in records)
+        others = others_read(ending)
+        batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=rows)
+        score = partial(_score, bundle=bundle, name=source.name, ending=ending, scorer=self, may_lack=may_lack)
+        on_rows(rows, 0.0)
+        for scored in _in_order(score, enumerate(batches, start=len(records)), self.threads):
+            written = manifest.new_file(ending)
+            write_flushed(written, scored.data)
+            records.append(manifest.commit(written, scored.record))
+            rows += scored.record.rows
+            on_rows(rows, scored.share)
+        return records
+
+
+def _contents(source: Path) -> dict[str, Any]:
+    """Identify a file by its format, size, modification time, and both ends."""
+    status = source.stat()
+    digest = hashlib.sha256()
+    with source.open("rb") as file:
+        digest.update(file.read(EDGE))
+        file.seek(max(status.st_size - EDGE, 0))
+        digest.update(file.read(EDGE))
+    return {
+        "input": source.suffix.lower(),
+        "size": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+        "edges_sha256": digest.hexdigest(),
+    }
 
 
 def others_read(ending: str) -> Literal["flat", "all"]:
@@ -227,9 +245,16 @@ def notices(
 
 
 def _score(
-    batch: FileBatch, *, bundle: Bundle, name: str, target: Path, scorer: FileScorer, may_lack: Collection[str]
+    numbered: tuple[int, FileBatch],
+    *,
+    bundle: Bundle,
+    name: str,
+    ending: str,
+    scorer: FileScorer,
+    may_lack: Collection[str],
 ) -> _ScoredBatch:
     """Score one batch and return it as a part; the first part of a CSV has the header."""
+    number, batch = numbered
     scored = score_table(
         batch.table,
         bundle,
@@ -240,15 +265,23 @@ def _score(
         may_have_gaps=True,
     )
     try:
-        if target.suffix.lower() == ".parquet":
+        if ending == ".parquet":
             buffer = io.BytesIO()
             scored.table.write_parquet(buffer, compression="lz4")  # fast, because parts are read only once
             data = buffer.getbuffer()
         else:
             data = memoryview(csv_of(scored.table, header=batch.first_row == 0, safe=scorer.safe_csv))
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{target} cannot contain this table: {str(error).partition(chr(10))[0]}") from None
-    return _ScoredBatch(data, batch.table.height, int(scored.prediction.churn.sum()), batch.share, scored.unexpected)
+        raise DataError(f"a {ending} file cannot contain this table: {str(error).partition(chr(10))[0]}") from None
+    churners, cells = int(scored.prediction.churn.sum()), scored.unexpected.to_json()
+    return _ScoredBatch(data, batch.share, PartRecord(number, "", batch.first_row, batch.table.height, churners, cells))
+
+
+def _publish(unfinished: Unfinished, records: Sequence[PartRecord]) -> None:
+    """Join the parts, and give the result its name; a killed call can be repeated."""
+    join([unfinished.manifest.folder / record.data for record in records], unfinished.result)
+    unfinished.result.replace(unfinished.target)
+    fsync_folder(unfinished.target.parent)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
@@ -264,30 +297,3 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> I
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _keeping_parts(unfinished: Unfinished) -> Iterator[None]:
-    """Discard the parts if the input has to change; keep them if the same command can continue."""
-    kept = f"type the same command again to continue, or remove {unfinished.folder}"
-    try:
-        yield
-    except ChurnopsError as error:
-        note_discarded(error, unfinished.rows, unfinished.target)
-        unfinished.discard()
-        raise
-    except OSError as error:
-        if not unfinished.rows:
-            raise
-        reason = f"{unfinished.target} cannot be written: {error.strerror or error}"
-        raise DataError(f"{reason}; {unfinished.rows:,} finished rows are kept: {kept}") from None
-    except KeyboardInterrupt:
-        if not unfinished.rows:
-            raise
-        raise InterruptedRunError(f"stopped; {unfinished.rows:,} finished rows are kept: {kept}") from None
-
-
-def note_discarded(error: ChurnopsError, rows: int, target: Path) -> None:
-    """Add to the error of a refused input what became of the rows that were scored before it."""
-    if rows:
-        error.add_note(f"{target} is not written, and the {rows:,} rows that were scored until then are discarded")

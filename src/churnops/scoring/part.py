@@ -1,27 +1,21 @@
 """Task that scores one part of a data set, writes its rows, and commits them."""
 
-import os
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 import polars as pl
 
 from churnops.data.dataset import Part
 from churnops.data.unexpected_cells import UnexpectedCells
-from churnops.files import fsync_folder
+from churnops.files import flushed_file
 from churnops.model.sent import SentBundle
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.file import others_read
-from churnops.scoring.manifest import FolderRecords, Manifest, PartRecord, file_sha256
+from churnops.scoring.join import ROW_GROUP
+from churnops.scoring.manifest import Manifest, PartRecord
 from churnops.scoring.table import ScoredTable, score_table
-from churnops.scoring.unfinished import ROW_GROUP
-
-RECORDS = "records"
-"""Folder of the parts' records, in the folder of their files."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +24,8 @@ class PartScorer:
 
     Attributes
     ----------
-    folder
-        Folder of the parts' files and of their records.
+    manifest
+        Finished parts, to which the part is added.
     rows
         Rows that are scored at once.
     may_lack
@@ -39,7 +33,7 @@ class PartScorer:
     """
 
     bundle: SentBundle
-    folder: Path
+    manifest: Manifest
     explain: bool
     safe_csv: bool
     rows: int
@@ -48,25 +42,17 @@ class PartScorer:
     def score(self, part: Part) -> PartRecord:
         """Score a part in batches, so that memory does not depend on its size."""
         ending = part.file.path.suffix.lower()
-        unfinished = self.folder / f".{secrets.token_hex(8)}"
+        written = self.manifest.new_file(ending)
         rows = churners = 0
         cells = UnexpectedCells()
-        try:
-            with _writer(unfinished, ending, safe_csv=self.safe_csv) as write:
-                for scored in self._scored(part):
-                    write(scored.table)
-                    rows += scored.table.height
-                    churners += int(scored.prediction.churn.sum())
-                    cells = cells.merge(scored.unexpected)
-            sha256 = file_sha256(unfinished)
-            data = f"part-{part.number:06d}.{sha256[:16]}{ending}"
-            unfinished.replace(self.folder / data)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        fsync_folder(self.folder)
-        document = cells.to_json()
-        record = PartRecord(part.number, data, sha256, part.file.name, part.first_row, rows, churners, document)
-        return Manifest(FolderRecords(self.folder / RECORDS)).commit(record)
+        with flushed_file(written) as file, _writer(file, ending, safe_csv=self.safe_csv) as write:
+            for scored in self._scored(part):
+                write(scored.table)
+                rows += scored.table.height
+                churners += int(scored.prediction.churn.sum())
+                cells = cells.merge(scored.unexpected)
+        record = PartRecord(part.number, part.file.name, part.first_row, rows, churners, cells.to_json())
+        return self.manifest.commit(written, record)
 
     def _scored(self, part: Part) -> Iterator[ScoredTable]:
         bundle, others = self.bundle.load(), others_read(part.file.path.suffix)
@@ -87,14 +73,9 @@ def score_part(scorer: PartScorer, part: Part) -> PartRecord:
     return scorer.score(part)
 
 
-@contextmanager
-def _writer(path: Path, ending: str, *, safe_csv: bool) -> Iterator[Callable[[pl.DataFrame], None]]:
-    """Yield a function that adds rows to a new file, which is on disk after the block."""
-    with path.open("wb") as file:
-        with _parquet(file) if ending == ".parquet" else _csv(file, safe=safe_csv) as write:
-            yield write
-        file.flush()
-        os.fsync(file.fileno())
+def _writer(file: IO[bytes], ending: str, *, safe_csv: bool) -> AbstractContextManager[Callable[[pl.DataFrame], None]]:
+    """Return a block that yields a function that adds rows to a file."""
+    return _parquet(file) if ending == ".parquet" else _csv(file, safe=safe_csv)
 
 
 @contextmanager

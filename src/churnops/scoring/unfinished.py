@@ -1,171 +1,161 @@
-"""Results that are written in parts: a killed process leaves its parts, and the next one continues.
+"""Results that are written in parts: a killed process leaves its finished parts, and the next one continues.
 
-The parts are in a folder beside the result. A part's name contains its counts, so one rename publishes the part and
-its counts together. The folder is removed when the result is complete, or if it contains no parts.
+Everything is beside the result, in `.<result>.unfinished/<hash of the identity>`: `parts` has the finished parts and
+their manifest, and `result` is the file or folder that becomes the result at the end, whole or not at all. A folder
+without `result` has nothing to continue: it was published or discarded.
 """
 
-import errno
+import hashlib
 import json
-import os
-import re
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+from churnops.data.targets import WRITTEN
+from churnops.errors import ChurnopsError, ClusterError, DataError
+from churnops.files import lock_folder
+from churnops.scoring.manifest import RECORDS, Manifest
 
-from churnops.errors import DataError
-from churnops.files import fsync_folder, lock_folder, write_flushed
+PARTS, RESULT = "parts", "result"
 
-STATE = "state.json"
-ROW_GROUP = 50_000  # larger groups need more memory
-_PART = re.compile(r"part-(\d{6,})-(\d+)-(\d+)")
-_WHOLE = re.compile(r"whole-(\d+)-(\d+)")
+
+class InterruptedRunError(ChurnopsError):
+    """The user stopped the run; finished parts are kept."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True)
-class FinishedPart:
-    """A file of finished rows, their number, and the number of predicted churners."""
+class Unfinished:
+    """An unfinished result, which no other process writes.
 
-    path: Path
-    rows: int
-    churners: int
+    Attributes
+    ----------
+    folder
+        Folder of the parts and of the result.
+    target
+        Path that the result will have.
+    is_restart
+        Whether parts of another identity were removed.
+    can_continue
+        Whether the next run can continue after the finished parts.
+    """
+
+    folder: Path
+    target: Path
+    is_restart: bool
+    can_continue: bool
+
+    @property
+    def manifest(self) -> Manifest:
+        """The finished parts; the path is absolute, for other processes."""
+        return Manifest((self.folder / PARTS).resolve())
+
+    @property
+    def result(self) -> Path:
+        """File or folder that becomes the result."""
+        return self.folder / RESULT
+
+    def report(self, on_message: Callable[[str], None]) -> int:
+        """Report on an earlier run in a sentence; return the number of rows that it finished."""
+        rows = self._rows()
+        if self.is_restart:
+            on_message("an earlier run used another input, model, option or version of churnops: starting again")
+        if rows:
+            on_message(f"continuing after the {rows:,} rows that an earlier run finished")
+        return rows
+
+    @contextmanager
+    def keeping_parts(self) -> Iterator[None]:
+        """Discard the parts if the input has to change; keep them if the same command can continue."""
+        try:
+            yield
+        except ClusterError as error:
+            if kept := self._kept():
+                error.add_note(kept)
+            raise
+        except ChurnopsError as error:
+            if rows := self._rows():
+                outcome = f"the {rows:,} rows that were scored until then are discarded"
+                error.add_note(f"{self.target} is not written, and {outcome}")
+            _remove(self.result)
+            raise
+        except OSError as error:
+            if not (kept := self._kept()):
+                raise
+            raise DataError(f"{self.target} cannot be written: {error.strerror or error}; {kept}") from None
+        except KeyboardInterrupt:
+            if not (kept := self._kept()):
+                raise
+            raise InterruptedRunError(f"stopped; {kept}") from None
+
+    def _kept(self) -> str:
+        """Return a sentence on the parts that are kept; empty if there are none."""
+        rows = self._rows() if self.can_continue else 0
+        again = f"type the same command again to continue, or remove {self.folder.parent}"
+        return f"{rows:,} finished rows are kept: {again}" if rows else ""
+
+    def _rows(self) -> int:
+        return sum(record.rows for record in self.manifest.finished().values())
 
 
 def unfinished_folder(target: Path) -> Path:
-    """Return the folder of parts of an unfinished `target`."""
+    """Return the folder beside `target` in which it is written."""
     return target.with_name(f".{target.name}.unfinished")
 
 
 @contextmanager
-def unfinished_result(target: Path) -> Iterator["Unfinished"]:
-    """Lock the folder of parts of `target` against other processes.
+def unfinished_result(target: Path, identity: Mapping[str, Any] | None) -> Iterator[Unfinished]:
+    """Lock an unfinished result against other processes. It is removed at the end, unless the next run can continue.
+
+    The folder's name has the hash of the identity. So a task of an earlier run that still runs somewhere cannot add
+    parts of another model or input.
+
+    Parameters
+    ----------
+    target
+        A file (.csv, .parquet), or a folder.
+    identity
+        Everything that decides the result, as JSON types; None if no run can continue another one.
 
     Raises
     ------
     DataError
         If another process is writing `target`.
     """
-    folder = unfinished_folder(target)
-    with lock_folder(folder) as held:
+    outer = unfinished_folder(target)
+    folder = outer / (secrets.token_hex(8) if identity is None else _sha256(identity)[:16])
+    with lock_folder(outer) as held:
         if not held:
-            raise DataError(f"{target} is being written by another run: wait for it, or name another file")
-        try:
-            yield Unfinished(folder, target)
-        finally:
-            if not any(_PART.fullmatch(path.name) or _WHOLE.fullmatch(path.name) for path in folder.iterdir()):
-                shutil.rmtree(folder)
-
-
-class Unfinished:
-    """The parts of one result. Not thread-safe.
-
-    Parameters
-    ----------
-    folder
-        Folder of the parts; the caller holds its lock.
-    target
-        Path of the result; its ending decides between CSV and Parquet.
-    """
-
-    def __init__(self, folder: Path, target: Path) -> None:
-        self.folder = folder
-        self.target = target
-        self.parts: list[FinishedPart] = []
-        self.notes: list[Mapping[str, Any]] = []
-        self.whole: FinishedPart | None = None
-
-    def resume(self, identity: Mapping[str, Any]) -> bool:
-        """Keep the parts of an earlier run with this identity; return whether parts of another run were discarded.
-
-        Parameters
-        ----------
-        identity
-            Everything that decides the result, as JSON types.
-        """
-        path = self.folder / STATE
-        files = list(self.folder.iterdir())
-        state = json.dumps(identity, sort_keys=True).encode()
-        if not path.exists() or path.read_bytes() != state:
-            for file in files:
-                file.unlink()
-            write_flushed(path, state)
-            return any(_PART.fullmatch(file.name) or _WHOLE.fullmatch(file.name) for file in files)
-        for file in files:
-            if match := _WHOLE.fullmatch(file.name):
-                self.whole = FinishedPart(file, int(match[1]), int(match[2]))
-        parts = {int(match[1]): (file, match) for file in files if (match := _PART.fullmatch(file.name))}
-        while len(self.parts) in parts:  # parts after a missing one are written again
-            file, match = parts[len(self.parts)]
-            note = self._note(len(self.parts))
-            self.notes += [json.loads(note.read_bytes())] if note.exists() else []
-            self.parts.append(FinishedPart(file, int(match[2]), int(match[3])))
-        return False
-
-    @property
-    def rows(self) -> int:
-        """Number of finished rows."""
-        return self.whole.rows if self.whole else sum(part.rows for part in self.parts)
-
-    @property
-    def churners(self) -> int:
-        """Number of finished rows that are predicted to churn."""
-        return self.whole.churners if self.whole else sum(part.churners for part in self.parts)
-
-    def _note(self, number: int) -> Path:
-        return self.folder / f"part-{number:06d}.json"
-
-    def add(self, data: bytes | memoryview, rows: int, churners: int, note: Mapping[str, Any]) -> None:
-        """Save the next part on disk; a process killed after this call does not lose it.
-
-        `note` is kept beside the part, unless it is empty, and is in `notes` of the process that continues.
-        """
-        if note:
-            write_flushed(self._note(len(self.parts)), json.dumps(note).encode())
-        path = self.folder / f"part-{len(self.parts):06d}-{rows}-{churners}"
-        write_flushed(path, data)
-        self.parts.append(FinishedPart(path, rows, churners))
-
-    def discard(self) -> None:
-        """Delete all parts, including those after a missing one."""
-        for path in self.folder.glob("part-*"):
-            path.unlink()
-        self.parts = []
-
-    def finish(self) -> None:
-        """Join the parts, and give the result its name.
-
-        At every moment the folder contains either all parts or the whole result, so a killed process loses nothing.
-        """
-        if not self.whole:
-            path = self.folder / f"whole-{self.rows}-{self.churners}"
-            joined = self.folder / ".joined"
-            self._join(joined)
-            joined.replace(path)
-            self.whole = FinishedPart(path, self.rows, self.churners)
-        fsync_folder(self.folder)
-        self.discard()
-        self.whole.path.replace(self.target)
-        fsync_folder(self.target.parent)
-
-    def _join(self, path: Path) -> None:
-        """Write all parts to one file; it is on disk when this returns."""
-        paths = [part.path for part in self.parts]
-        if self.target.suffix.lower() == ".parquet":
-            try:
-                pl.scan_parquet(paths).sink_parquet(path, row_group_size=ROW_GROUP, engine="streaming")
-            except pl.exceptions.PolarsError as error:
-                raise OSError(errno.EIO, str(error).partition("\n")[0], str(self.target)) from None
+            raise DataError(f"{target} is being written by another run: wait for it, or give another name")
+        others = [path for path in outer.iterdir() if path != folder]
+        is_void = folder.exists() and not (folder / RESULT).exists()
+        for path in (*others, *([folder] if is_void else ())):
+            _remove(path)
+        (folder / PARTS / RECORDS).mkdir(parents=True, exist_ok=True)
+        unfinished = Unfinished(folder, target, bool(others), identity is not None)
+        if target.suffix.lower() in WRITTEN:
+            unfinished.result.touch()
         else:
-            with path.open("wb") as file:
-                for part in paths:
-                    with part.open("rb") as source:
-                        shutil.copyfileobj(source, file, 2**20)
-        descriptor = os.open(path, os.O_RDONLY)
+            unfinished.result.mkdir(exist_ok=True)
         try:
-            os.fsync(descriptor)
+            yield unfinished
         finally:
-            os.close(descriptor)
+            if not (unfinished.can_continue and unfinished.result.exists() and unfinished.manifest.finished()):
+                # A worker that was not stopped may still add files: the next run removes them.
+                shutil.rmtree(outer, ignore_errors=True)
+
+
+def _sha256(identity: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
