@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import churnops
 
-LIBRARIES = ("numpy", "numba", "polars", "pyarrow", "scikit-learn", "xgboost", "xgboost-cpu")
+LIBRARIES = ("numpy", "numba", "polars", "pyarrow", "scikit-learn", "scipy", "xgboost", "xgboost-cpu")
 
 
 @cache

@@ -1,7 +1,7 @@
 """Batch of a data set (a folder of files): its rows are counted part by part, by any workers, and never held."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
@@ -96,21 +96,29 @@ def batch_from_folder(
     except RegistryError:
         known = None
     counter = _PartCounter(SentBundle.of(bundle), known, tuple(sorted(may_lack)))
-    parts = data.parts()
+    parts, profile, counted = data.parts(), _no_rows(bundle), []
     with open_workers(address, min(usable_cores(), MAX_THREADS)) as workers:
         shared = workers.share(counter)
-        counted = sorted(completed(workers, _count, ((shared, part) for part in parts)), key=lambda each: each.number)
+        for part in completed(workers, _count, ((shared, part) for part in parts)):
+            profile = merge_profiles(profile, _profile(part, bundle))  # sums of integers: the order does not matter
+            counted.append(replace(part, cells={}))  # which may be a megabyte
+    counted.sort(key=lambda part: part.number)
     if DataSet.of(folder).sha256 != data.sha256:
         raise DataError(f"{folder} changed while it was read: type the command again")
-    return _batch(counted, bundle, as_text(Path(folder.name)), knows_training=known is not None)
+    return _batch(counted, profile, as_text(Path(folder.name)), knows_training=known is not None)
 
 
-def _batch(counted: Sequence[_PartCounts], bundle: Bundle, source: str, *, knows_training: bool) -> Batch:
-    watched = {name: column for name, column in bundle.reference.items() if name in counted[0].cells}
-    profile: Profile = {name: column.empty() for name, column in watched.items()}
-    for part in counted:
-        cells = {name: ColumnProfile(watched[name].points, *counts) for name, counts in part.cells.items()}
-        profile = merge_profiles(profile, cells)
+def _no_rows(bundle: Bundle) -> Profile:
+    """Return the empty profile of every column that is counted: all but the outcome."""
+    target = bundle.schema.target.name
+    return {name: column.empty() for name, column in bundle.reference.items() if name != target}
+
+
+def _profile(part: _PartCounts, bundle: Bundle) -> Profile:
+    return {name: ColumnProfile(bundle.reference[name].points, *counts) for name, counts in part.cells.items()}
+
+
+def _batch(counted: Sequence[_PartCounts], profile: Profile, source: str, *, knows_training: bool) -> Batch:
     probability, churned = (np.concatenate([getattr(p, name) for p in counted]) for name in ("probability", "churned"))
     rows = sum(part.rows for part in counted)
     trained = sum(part.trained for part in counted) if knows_training else None
@@ -129,9 +137,7 @@ def _batch(counted: Sequence[_PartCounts], bundle: Bundle, source: str, *, knows
 def _count(counter: _PartCounter, part: Part) -> _PartCounts:
     """Check, score and count a part: a task."""
     bundle = counter.bundle.load()
-    schema, target = bundle.schema, bundle.schema.target.name
-    watched = {name: column for name, column in bundle.reference.items() if name != target}
-    profile: Profile = {name: column.empty() for name, column in watched.items()}
+    schema, profile = bundle.schema, _no_rows(bundle)
     rows, trained, simulated, cells = 0, 0, False, UnexpectedCells()
     scores: list[NDArray[np.float64]] = []
     churned: list[NDArray[np.float64]] = []
@@ -145,7 +151,7 @@ def _count(counter: _PartCounter, part: Part) -> _PartCounts:
             raise error.below(batch.first_row) from None
         columns, outcome = encode(customers, schema), outcomes(customers, schema)
         probability, known = bundle.predict(columns).probability, ~np.isnan(outcome)
-        profile = merge_profiles(profile, count_profile(watched, {**columns, SCORE: probability}))
+        profile = merge_profiles(profile, count_profile(profile, {**columns, SCORE: probability}))
         cells = cells.merge(UnexpectedCells.of(customers, columns, schema, batch.first_row))
         rows += customers.height
         trained += 0 if counter.known is None else int(counter.known.holds_rows(columns).sum())
