@@ -169,8 +169,8 @@ def test_a_damaged_version_is_refused_and_the_copy_stays(
     store.upload(key, tmp_path / "damaged")
     with pytest.raises(BundleError, match=rf"bundle s3://\S+/versions/{name} is refused: estimator\.npz was changed"):
         two.place.follow()
-    assert two.place.refused == name
-    assert two.current() == first
+    assert two.current() == two.place.refused == name
+    assert two.link.readlink().name == first
     assert sorted(path.name for path in two.versions.iterdir()) == [first]
     store.upload(key, whole)
     two.place.follow()

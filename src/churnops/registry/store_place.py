@@ -73,20 +73,12 @@ class StorePlace(Place):
         return self._damaged[0] if self._damaged else None
 
     def current(self) -> str | None:
-        """Return the name of the version folder that is deployed on this machine; in `locked`, in the store."""
-        return (self._deploying and self.refused) or super().current()
+        """Return the name of the deployed version folder, also if it is damaged in the store; see `Place.current`."""
+        return self.refused or super().current()
 
     def production(self) -> Bundle | None:
-        """Load the bundle of `current`; return None if there is none.
-
-        Raises
-        ------
-        BundleError
-            If it is damaged.
-        RegistryError
-            If `production` is not a link made by churnops.
-        """
-        if self._deploying and self._damaged:
+        """Load the deployed bundle; raise `BundleError` if it is damaged in the store. See `Place.production`."""
+        if self._damaged:
             raise self._damaged[1]
         return super().production()
 
@@ -115,7 +107,7 @@ class StorePlace(Place):
         with self._copying():
             document = self._production.read()
             if document is None or document.folder is None:
-                if self.current() is not None:
+                if super().current() is not None:
                     raise StoreError(
                         f"{self.store.address} has no deployed model, but its copy {self.folder} has one: restore "
                         f"{PRODUCTION} in the store, or remove the copy"
@@ -129,7 +121,7 @@ class StorePlace(Place):
                     raise
                 self._adopted = self._production.etag
             self._damaged = None
-            if self.current() != document.folder:
+            if super().current() != document.folder:
                 self._point_to(document.folder)
 
     def publish(self, name: str, content_sha256: str) -> None:
