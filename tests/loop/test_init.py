@@ -50,7 +50,11 @@ def test_incomplete_commands_teach_the_whole_one(tmp_path: Path):
 def test_a_table_that_breaks_its_schema_is_answered_with_the_way_out(tmp_path: Path):
     path = write_table("plain.csv", tmp_path)
     run(CHURNOPS, "init", "plain.csv", "--target", "Churn", cwd=tmp_path)
-    path.write_text(path.read_text().replace("One year", "Ten years"))
+    sound = path.read_text()
+    path.write_text(sound.replace(",0,", ",none,", 1))
+    shown = run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+    assert "\nraw/plain.csv: 1 of 400 rows left out: column " in shown
+    path.write_text(sound.replace("One year", "Ten years"))
     assert "churnops init TABLE --target HEADER" in run(CHURNOPS, "run", cwd=tmp_path, code=2, **QUICK).stderr
 
 
@@ -58,7 +62,11 @@ def test_config_check_opens_the_tables_and_lists_every_broken_column(tmp_path: P
     path = write_table("plain.csv", tmp_path)
     run(CHURNOPS, "init", "plain.csv", "--target", "Churn", cwd=tmp_path)
     assert "The tables are valid: 400 rows of raw/plain.csv." in run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
-    path.write_text(path.read_text().replace("One year", "Ten years").replace(",0,", ",none,"))
+    sound = path.read_text()
+    path.write_text(sound.replace(",0,", ",none,", 1))
+    shown = run(CHURNOPS, "config", "check", cwd=tmp_path).stdout
+    assert "\nraw/plain.csv: 1 of 400 rows left out: column " in shown
+    path.write_text(sound.replace("One year", "Ten years").replace(",0,", ",none,"))
     errors = run(CHURNOPS, "config", "check", cwd=tmp_path, code=2).stderr
     assert "column contract ('Contract')" in errors
     assert "column calls ('Calls')" in errors
