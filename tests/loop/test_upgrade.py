@@ -11,18 +11,14 @@ from urllib.request import Request, urlopen
 import psycopg
 import pytest
 import yaml
-from alembic import command
 from click.testing import CliRunner
-from mlflow.store.db.utils import _get_alembic_config, create_sqlalchemy_engine
-from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from churnops.cli import main
-from churnops.errors import ChurnopsError
 from churnops.journal.tables import SCHEMA_VERSION
-from churnops.pipelines import upgrade as upgrading
 from churnops.settings import load_settings
 from churnops.tracking import upgrade as store_upgrade
-from churnops.tracking.schema import _revisions, newest_revision, stored_revision
+from churnops.tracking.schema import newest_revision, stored_revision
+from tests.support.faults import older_store
 from tests.support.fixture_project import ACTIVE_TOKEN, PROJECTS, copy_project, restore_journal
 from tests.support.postgres import Cluster
 from tests.support.serving import Server
@@ -52,21 +48,6 @@ def version(path: Path) -> str:
         return str(connection.execute("SELECT version_num FROM churnops_schema_version").fetchone()[0])
 
 
-def older_store(path: Path) -> str:
-    """Write an MLflow store of the version before the newest; return this version."""
-    revision = _revisions()[newest_revision()]
-    assert revision is not None
-    path.unlink(missing_ok=True)
-    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
-    InitialBase.metadata.create_all(engine)
-    with engine.begin() as connection:
-        config = _get_alembic_config(str(engine.url))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
-    engine.dispose()
-    return revision
-
-
 def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: Typed):
     before = version(root / "journal.db")
     for _ in range(2):
@@ -93,7 +74,8 @@ def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: T
 
 @pytest.mark.parametrize("root", PROJECTS[-1:], indirect=True)
 def test_an_older_mlflow_store_is_copied_then_upgraded(root: Path, typed: Typed):
-    older = older_store(root / "mlflow.db")
+    older_store(root)
+    older = stored_revision(root / "mlflow.db")
     store = typed("upgrade")["stores"][1]
     assert (store["before"], store["after"]) == (older, newest_revision())
     assert stored_revision(root / "mlflow.db") == newest_revision()
@@ -102,17 +84,21 @@ def test_an_older_mlflow_store_is_copied_then_upgraded(root: Path, typed: Typed)
 
 
 @pytest.mark.parametrize("root", PROJECTS[-1:], indirect=True)
-def test_an_interrupted_upgrade_leaves_store_and_backup(root: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch):
-    older = older_store(root / "mlflow.db")
-    monkeypatch.setattr(store_upgrade, "upgrade_store", lambda _: None)
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=repr)
+def test_an_interrupted_upgrade_leaves_store_and_backup(root: Path, error: BaseException, monkeypatch):
+    older_store(root)
+    older = stored_revision(root / "mlflow.db")
 
-    def fail(*_: object, **__: object) -> None:
-        raise ChurnopsError("the disk is full")
+    def fail(database: Path) -> None:
+        database.write_text("half of a migration")
+        raise error
 
-    monkeypatch.setattr(upgrading, "upgrade_store", fail)
-    error = typed("upgrade", code=2)
+    monkeypatch.setattr(store_upgrade, "_migrate", fail)
+    result = CliRunner().invoke(main, ["--config", str(root / "config.yaml"), "upgrade"])
+    assert result.exit_code in (1, 2)
     (backup,) = root.glob("mlflow.db.before-upgrade-*")
-    assert error["notes"] == [f"MLflow is as it was before; its backup is {backup}: type `churnops upgrade` again"]
+    assert f"MLflow is as it was before; its backup is {backup}. Type `churnops upgrade` again" in result.output
+    assert not list(root.glob("*.upgrading*"))
     assert stored_revision(root / "mlflow.db") == stored_revision(backup) == older
 
 

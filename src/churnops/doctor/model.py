@@ -1,7 +1,7 @@
 """Checks of the deployed model: link, Bundle, object store, deployments, and replicas of the service."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from shlex import quote
 
 from churnops import __version__
@@ -17,6 +17,7 @@ from churnops.registry.place import REMOVED, UNFINISHED
 from churnops.registry.production_document import ProductionObject
 from churnops.registry.replicas import late, replicas_of
 
+_IN_PROGRESS = timedelta(minutes=5)
 _RECOVER = "python -m churnops.pipelines.recovery"
 _PRUNE = "churnops models prune --keep 1000"
 _MENDED = '--reason "found by churnops doctor"'
@@ -76,7 +77,10 @@ def deployments(parts: Parts) -> Iterator[Finding]:
     if left:
         yield Finding(f"a killed process left {len(left)} unfinished folders in {place.versions}", _PRUNE, wrong=False)
     engine = parts.journal()
+    elsewhere = is_object_address(parts.settings.registry.directory)  # another machine may be deploying
     for intent in DeploymentLog(engine).open_intents() if engine is not None else ():
+        if elsewhere and datetime.now(UTC) - intent.at < _IN_PROGRESS:
+            continue
         yield Finding(
             f"the {intent.kind} of version {intent.version}, begun at {intent.at:%Y-%m-%d %H:%M} UTC, was interrupted: "
             "its log entry is open",
@@ -95,7 +99,7 @@ def replicas(parts: Parts) -> Iterator[Finding]:
     for replica in states:
         if replica.state != "away" and replica.process.churnops != __version__:
             message = f"replica {replica.name} runs churnops {replica.process.churnops}, this is {__version__}"
-            yield Finding(f"{message}: restart it", f"kill {replica.process.pid}", wrong=False)
+            yield Finding(f"{message}: restart it", "churnops deployments status", wrong=False)
 
 
 def locks(parts: Parts) -> Iterator[Finding]:

@@ -34,10 +34,13 @@ def health(parts: Parts) -> Iterator[Finding]:
     cycles = CycleLog(engine).between(_BEGIN, now + timedelta(minutes=1), report_only=False).cycles[::-1]
     firing = AlertLog(engine).firing(get_args(Subject))
     result = health_of(bundle, folder.answered(), cycles, firing, parts.settings.monitoring)
-    if result.level != "good":
-        command = _COMMAND.search(result.todo)
-        message = " ".join([result.sentence, *result.also]).removesuffix(".")
-        yield Finding(message, command[1] if command else "churnops monitor", wrong=result.level in ("bad", "watch"))
+    if result.level == "good":
+        return
+    command = _COMMAND.search(result.todo)
+    waits = not firing and command is None  # nothing to do but to wait for the next reports
+    message = " ".join([result.sentence, *result.also]).removesuffix(".")
+    wrong = result.level == "bad" or (result.level == "watch" and not waits)
+    yield Finding(message, command[1] if command else "churnops monitor", wrong)
 
 
 def schedule(parts: Parts) -> Iterator[Finding]:

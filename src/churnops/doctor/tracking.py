@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from shlex import quote
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
@@ -15,6 +16,7 @@ from churnops.tracking.runner import tracking_uri
 from churnops.tracking.schema import known_revisions, newest_revision, stored_revision
 
 _TIMEOUT = 2.0
+_COMMANDS = {"ChurnPrediction-Pipeline": "churnops run", "ChurnPrediction-Retraining": "churnops retrain"}
 
 
 def mlflow(parts: Parts) -> Iterator[Finding]:
@@ -66,5 +68,5 @@ def _abandoned(path: Path) -> Iterator[Finding]:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as store:
         rows = store.execute(query, (PROCESS_TAG,)).fetchall()
     for name in sorted({name for name, process in rows if has_ended(process)}):
-        command = "churnops monitor --no-retrain" if "Monitoring" in name else "churnops run"
+        command = _COMMANDS.get(name, f"churnops monitor --no-retrain --experiment {quote(name)}")
         yield Finding(f"MLflow shows a run of a killed process in {name} as running", command, wrong=False)

@@ -74,12 +74,12 @@ def upgrade(
     backed_up
         The user has a backup of a journal in a database server, which churnops cannot back up.
     on_message
-        Called with a sentence for each backup, before the store changes.
+        Called with a sentence for each backup, before the store changes, and with one if the upgrade is interrupted.
 
     Raises
     ------
     ChurnopsError
-        As `stores_of`; and if a backup or an upgrade fails. A note names the backup.
+        As `stores_of`; and if a backup or an upgrade fails.
     """
     stores = stores_of(settings)
     for store in stores:
@@ -128,9 +128,11 @@ def _upgraded(settings: Settings, store: StoreUpgrade, on_message: Callable[[str
         elif store.file is not None:
             with file_lock(settings.models / ".lock"):
                 upgrade_store(store.file)
-    except BaseException as error:
+    except BaseException:  # also Ctrl-C
         kept = f"; its backup is {backup}" if backup else ""
-        error.add_note(f"{store.name} is as it was before{kept}: type `churnops upgrade` again")
+        on_message(
+            f"The upgrade was interrupted: {store.name} is as it was before{kept}. Type `churnops upgrade` again"
+        )
         raise
     return replace(store, backup=backup, done=True)
 
