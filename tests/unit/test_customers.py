@@ -63,6 +63,14 @@ def test_each_form_of_a_missing_value_is_read(missing: Any):
     assert all(np.isnan(values[0]) and values[1] == EXPECTED[name] for name, values in encoded(rows).items())
 
 
+@pytest.mark.parametrize("seconds", [2**38, 2**55, 2**62])
+def test_a_time_that_python_lacks_is_refused(seconds: int):
+    moment = np.datetime64(seconds, "s")
+    for given in (moment, pd.Series([moment])[0]):
+        with pytest.raises(DataError, match="column since: 1 value not a date"):
+            encoded(EMPTY | {"since": given})
+
+
 def test_a_missing_key_is_a_missing_value():
     assert np.isnan(encoded([{"calls": 1, "since": "2024-03-05", "plan": "No"}, {"plan": "Yes"}])["calls"][1])
 

@@ -6,7 +6,7 @@ pandas is never imported here: a pandas table can only come from a program that 
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from datetime import MAXYEAR, MINYEAR, date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,15 @@ def _from_values(header: str, values: Iterable[object]) -> pl.Series:
 
 def _cell(value: object) -> object:
     """Return a single value, None for a missing one, and anything else as a text, which no rule of a column accepts."""
-    if isinstance(value, np.generic):
-        value = value.astype("datetime64[us]").item() if isinstance(value, np.datetime64) else value.item()
+    if isinstance(value, np.datetime64):
+        moment = value.astype("datetime64[us]")  # a time that no calendar has overflows
+        value = moment.item() if np.isnat(value) or moment.astype(value.dtype) == value else str(value)
+    elif isinstance(value, np.generic):
+        value = value.item()
     if value is None or isinstance(value, str | int):
         return value
+    if isinstance(value, date) and not MINYEAR <= value.year <= MAXYEAR and value == value:
+        return str(value)  # pandas has later years than Python
     if isinstance(value, float | date | Decimal):
         return None if value != value else value
     return None if type(value).__name__ == "NAType" else str(value)
