@@ -26,8 +26,6 @@ CHECKS: Mapping[str, Check] = {
     "ports": machine.ports,
     "scorings": machine.unfinished,
 }
-
-
 _NOT_CHECKED = Finding("not checked, because the journal cannot be read", "churnops doctor", wrong=False)
 
 
@@ -50,19 +48,18 @@ class Examination:
 
 def examine(settings: Settings) -> Examination:
     """Examine a project without changing it."""
-    parts = journal.readable_journal(settings)
+    parts = journal.open_parts(settings)
     try:
         results: dict[str, tuple[Finding, ...]] = {}
         for name, check in CHECKS.items():
             try:
                 results[name] = tuple(check(parts))
-            except NotCheckedError:
-                results[name] = (_NOT_CHECKED,)
             except Exception as error:  # a broken check must not hide the others
-                if isinstance(error, JournalError) and results.get("journal"):
-                    results[name] = (_NOT_CHECKED,)
-                    continue
-                results[name] = (Finding(f"this check failed: {reason_of(error)}", "churnops config check"),)
+                unreadable = isinstance(error, NotCheckedError) or (
+                    isinstance(error, JournalError) and results.get("journal")
+                )
+                failed = Finding(f"this check failed: {reason_of(error)}", "churnops config check")
+                results[name] = (_NOT_CHECKED if unreadable else failed,)
         return Examination(results)
     finally:
         if parts.engine is not None:

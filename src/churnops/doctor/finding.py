@@ -41,13 +41,16 @@ class Parts:
     ----------
     engine
         The journal; None if there is none, or it cannot be read, or its tables have another version.
-    has_journal
-        Whether there is a journal.
+    version
+        Version of the journal's tables; None if it has none, or cannot be read.
+    problem
+        Reason why the journal cannot be read; None if it can.
     """
 
     settings: Settings
-    engine: Engine | None
-    has_journal: bool
+    engine: Engine | None = None
+    version: str | None = None
+    problem: str | None = None
 
     def journal(self) -> Engine | None:
         """Return the journal; None if there is none yet.
@@ -55,9 +58,9 @@ class Parts:
         Raises
         ------
         NotCheckedError
-            If it cannot be read.
+            If it cannot be read, or its tables have another version.
         """
-        if self.engine is None and self.has_journal:
+        if self.engine is None and (self.problem or self.version):
             raise NotCheckedError
         return self.engine
 

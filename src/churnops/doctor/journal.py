@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from churnops.doctor.finding import Finding, Parts
-from churnops.errors import ChurnopsError, JournalError
+from churnops.errors import JournalError
 from churnops.journal.clock import TOLERANCE, database_time, entries_ahead
 from churnops.journal.database import answering
 from churnops.journal.tables import SCHEMA_VERSION
@@ -17,49 +17,45 @@ MAX_CHECKED_BYTES = 300 * 2**20
 _CLOCK = "timedatectl set-ntp true"
 
 
-def journal(parts: Parts) -> Iterator[Finding]:
-    """Check that the journal can be read, is undamaged, and has tables of this version."""
-    settings = parts.settings
+def open_parts(settings: Settings) -> Parts:
+    """Open the parts of a project for reading only."""
     url = settings.database_url(settings.journal.url)
     path = sqlite_path(url)
     if path is not None and not path.exists():
-        if parts.place.current() is not None:
-            message = f"a model is deployed, but its journal {path} is missing"
-            yield Finding(message, "churnops journal restore BACKUP")
-        return
-    engine = open_unchanged(url)
+        return Parts(settings)
     try:
+        engine = open_unchanged(url)
         version = stored_version(engine)
-        if path is not None and path.stat().st_size <= MAX_CHECKED_BYTES and (damaged := damage(engine)):
-            yield Finding(f"the journal {path} is damaged: {damaged}", "churnops journal restore BACKUP")
     except JournalError as error:
-        yield Finding(str(error), "churnops journal restore BACKUP" if path else "pg_isready")
-        return
-    finally:
-        engine.dispose()
-    if version is not None and version > SCHEMA_VERSION:
+        return Parts(settings, problem=str(error))
+    if version == SCHEMA_VERSION:
+        return Parts(settings, engine, version)
+    engine.dispose()
+    return Parts(settings, None, version)
+
+
+def journal(parts: Parts) -> Iterator[Finding]:
+    """Check that the journal can be read, is undamaged, and has tables of this version."""
+    path = sqlite_path(parts.settings.database_url(parts.settings.journal.url))
+    restore = "churnops journal restore BACKUP" if path else "pg_isready"
+    version = parts.version
+    if parts.problem:
+        yield Finding(parts.problem, restore)
+    elif version is None and parts.place.current() is not None:
+        yield Finding(f"a model is deployed, but its journal {path or 'in the database server'} is missing", restore)
+    elif version is not None and version > SCHEMA_VERSION:
         message = f"a newer churnops wrote the journal: its tables have version {version}, this one reads"
         yield Finding(f"{message} {SCHEMA_VERSION}", "python -m pip install --upgrade churnops")
-    elif version != SCHEMA_VERSION:
-        message = f"the journal's tables have version {version or 'none'}, and this churnops writes {SCHEMA_VERSION}"
+    elif version is not None and version != SCHEMA_VERSION:
+        message = f"the journal's tables have version {version}, and this churnops writes {SCHEMA_VERSION}"
         yield Finding(message, "churnops upgrade")
-
-
-def readable_journal(settings: Settings) -> Parts:
-    """Return the parts of a project; the journal only if its tables have the version of this churnops."""
-    engine, present = None, True
-    try:
-        url = settings.database_url(settings.journal.url)
-        path = sqlite_path(url)
-        present = path is None or path.exists()
-        engine = open_unchanged(url)
-        if stored_version(engine) == SCHEMA_VERSION:
-            return Parts(settings, engine, present)
-    except (ChurnopsError, OSError):  # the check `journal` gives the reason
-        pass
-    if engine is not None:
-        engine.dispose()
-    return Parts(settings, None, present)
+    if parts.engine is not None and path is not None and path.stat().st_size <= MAX_CHECKED_BYTES:
+        try:
+            problem = damage(parts.engine)
+        except JournalError as error:
+            problem = str(error)
+        if problem:
+            yield Finding(f"the journal {path} is damaged: {problem}", restore)
 
 
 def clock(parts: Parts) -> Iterator[Finding]:
