@@ -112,6 +112,12 @@ def test_a_new_project_gets_a_note_and_no_files(tmp_path: Path):
     assert (code, [path.name for path in tmp_path.iterdir()]) == (0, ["config.yaml"])
 
 
+def test_without_a_project_the_command_fails_as_others_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["doctor"])
+    assert (result.exit_code, "churnops init" in result.output) == (2, True)
+
+
 def test_an_older_journal_is_found_and_left_as_it_is(tmp_path: Path):
     root = copy_project(tmp_path / "project", PROJECTS[0])
     before = (root / "journal.db").read_bytes()
