@@ -10,7 +10,7 @@ from pydantic import ValidationError as Invalid
 from churnops.api.customers import CustomerForm
 from churnops.api.problems import Problem
 from churnops.data.read import decode, encode
-from churnops.data.unexpected_cells import CellCount, UnexpectedCells
+from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.data.validate import ValidationError, check_customers, validate_data
 from churnops.journal.decoding import decode_inputs
 from churnops.schema import MAX_LEVEL, Column, Schema
@@ -152,11 +152,6 @@ def test_a_file_with_many_unexpected_empty_cells_is_refused(rows: int, empty: in
         assert f"column minutes: {empty} of {rows} rows" in str(failure)
         assert "`--accept-missing minutes`" in str(failure)
     assert UnexpectedCells.read(cells.to_json()) == cells
-
-
-def test_counts_of_an_earlier_version_are_read():
-    written = {"rows": 5, "columns": {"plan": {"count": 2, "examples": ["Platin"], "row": 3}}}
-    assert UnexpectedCells.read(written) == UnexpectedCells(5, {"plan": CellCount(2, ("Platin",), 3)})
 
 
 def training(tmp_path: Path, unknown: int) -> Path:
