@@ -20,7 +20,7 @@ from churnops.cli import main
 from churnops.doctor import examination, machine, model, tracking
 from churnops.doctor import journal as checks
 from churnops.errors import StoreError
-from churnops.files import lock_holders
+from churnops.files import lock_folder, lock_holders
 from churnops.journal import open_database
 from churnops.journal.alerts import Notice
 from churnops.settings import apply_permissions, load_settings
@@ -146,7 +146,7 @@ def test_ports_of_other_programs_are_found_and_ours_are_not(root: Path, monkeypa
         set_ports(root, one.getsockname()[1], two.getsockname()[1])
         rows = [row for row in findings(root)[1] if row["check"] == "ports"]
         assert [re.search(r"(serve|dashboard) --port \d+$", row["command"]) is not None for row in rows] == [True, True]
-        assert all("another program uses the port" in row["message"] for row in rows)
+        assert all("is in use: stop the program" in row["message"] for row in rows)
         monkeypatch.setattr(machine, "_answers", lambda *_: True)
         assert [row for row in findings(root)[1] if row["check"] == "ports"] == []
 
@@ -177,6 +177,13 @@ def test_the_process_that_holds_a_lock_is_named(root: Path):
         assert rows["locks"]["command"] == f"kill {os.getpid()}"
         assert "deployments" not in rows  # the deployment is in progress
     assert "locks" not in {row["check"] for row in findings(root)[1]}
+
+
+def test_a_scoring_that_is_in_progress_is_no_finding(root: Path):
+    folder = root / ".scored.csv.unfinished"
+    with lock_folder(folder):
+        assert "scorings" not in {row["check"] for row in findings(root)[1]}
+    assert "scorings" in {row["check"] for row in findings(root)[1]}
 
 
 def test_a_store_that_names_another_model_is_found(root: Path, monkeypatch: pytest.MonkeyPatch):

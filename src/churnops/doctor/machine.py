@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 from churnops.doctor.finding import Finding, Parts
 from churnops.errors import ChurnopsError
-from churnops.files import GROUP_AND_OTHERS, OTHERS
+from churnops.files import GROUP_AND_OTHERS, OTHERS, lock_holders
 from churnops.journal.unchanged import sqlite_path
 from churnops.port import address, check_port
 from churnops.settings.permissions import owned_files
@@ -20,6 +20,7 @@ from churnops.settings.permissions import owned_files
 MIN_FREE_BYTES = 500 * 2**20
 """Free space that a training, its artifacts and the journal's log need at least."""
 _TIMEOUT = 1.0
+_PRUNE = "churnops models prune --keep 3"
 
 
 def disk(parts: Parts) -> Iterator[Finding]:
@@ -34,9 +35,6 @@ def disk(parts: Parts) -> Iterator[Finding]:
         if free < MIN_FREE_BYTES + size:  # a backup and an upgrade of the journal copy it
             message = f"the disk of {folder} has only {free / 2**20:,.0f} MiB left"
             yield Finding(f"{message}; {(MIN_FREE_BYTES + size) / 2**20:,.0f} MiB are needed", _PRUNE)
-
-
-_PRUNE = "churnops models prune --keep 3"
 
 
 def permissions(parts: Parts) -> Iterator[Finding]:
@@ -67,8 +65,7 @@ def ports(parts: Parts) -> Iterator[Finding]:
             check_port(host, port)
         except ChurnopsError as error:
             if not _answers(host, port, path, mark):
-                other = f"churnops {command} --port {_free_port(host)}"
-                yield Finding(f"another program uses the port of `churnops {command}`: {error}", other)
+                yield Finding(f"`churnops {command}` would fail: {error}", f"churnops {command} --port {_free_port()}")
 
 
 def _answers(host: str, port: int, path: str, mark: bytes) -> bool:
@@ -83,9 +80,9 @@ def _answers(host: str, port: int, path: str, mark: bytes) -> bool:
         return False
 
 
-def _free_port(host: str) -> int:
-    """Return a port that is free at present."""
-    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+def _free_port() -> int:
+    """Return a port of this machine that is free at present."""
+    with socket.create_server(("", 0)) as server:
         return int(server.getsockname()[1])
 
 
@@ -93,7 +90,7 @@ def unfinished(parts: Parts) -> Iterator[Finding]:
     """Look for unfinished scorings in the project's folder and the folders in it."""
     root = parts.settings.root
     for path in (*root.glob(".*.unfinished"), *root.glob("*/.*.unfinished")):
-        if path.is_dir():
+        if path.is_dir() and not any(map(lock_holders, (path, *path.iterdir()))):  # nobody works on it
             name = path.name.removeprefix(".").removesuffix(".unfinished")
             message = f"the scoring of {path.parent / name} is unfinished: repeat its `churnops predict`, or remove it"
             yield Finding(message, f"rm -r {quote(str(path))}", wrong=False)

@@ -29,7 +29,7 @@ def deployed_model(parts: Parts) -> Iterator[Finding]:
     try:
         place.check_link()
     except RegistryError as error:
-        yield Finding(str(error), f"mv {place.link} {place.link}.aside")
+        yield Finding(str(error), f"mv {quote(str(place.link))} {quote(f'{place.link}.aside')}")
         return
     answered = folder.answered() if folder else []
     again = f"churnops promote {answered[-1].version} {_MENDED} --force" if answered else "churnops run --deploy"

@@ -44,7 +44,9 @@ def _server(uri: str) -> Iterator[Finding]:
 def _file(path: Path, parts: Parts) -> Iterator[Finding]:
     if not path.is_file():
         if parts.place.current() is not None:
-            yield Finding(f"a model is deployed, but the MLflow store {path} is missing", f"cp BACKUP {path}")
+            yield Finding(
+                f"a model is deployed, but the MLflow store {path} is missing", f"cp BACKUP {quote(str(path))}"
+            )
         return
     try:
         revision = stored_revision(path)
@@ -56,7 +58,7 @@ def _file(path: Path, parts: Parts) -> Iterator[Finding]:
             return
         yield from _abandoned(path)
     except sqlite3.Error as error:
-        yield Finding(f"the MLflow store {path} cannot be read: {error}", f"cp BACKUP {path}")
+        yield Finding(f"the MLflow store {path} cannot be read: {error}", f"cp BACKUP {quote(str(path))}")
 
 
 def _abandoned(path: Path) -> Iterator[Finding]:
