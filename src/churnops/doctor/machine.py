@@ -90,7 +90,7 @@ def unfinished(parts: Parts) -> Iterator[Finding]:
     """Look for unfinished scorings in the project's folder and the folders in it."""
     root = parts.settings.root
     for path in (*root.glob(".*.unfinished"), *root.glob("*/.*.unfinished")):
-        if path.is_dir() and not any(map(lock_holders, (path, *path.iterdir()))):  # nobody works on it
+        if path.is_dir() and not lock_holders(path):  # nobody works on it
             name = path.name.removeprefix(".").removesuffix(".unfinished")
             message = f"the scoring of {path.parent / name} is unfinished: repeat its `churnops predict`, or remove it"
             yield Finding(message, f"rm -r {quote(str(path))}", wrong=False)
