@@ -147,6 +147,12 @@ def missing_store(root: Path) -> None:
     (root / "mlflow.db").rename(root / "BACKUP")
 
 
+def other_store(root: Path) -> None:
+    """Replace MLflow's store by that of another project."""
+    shutil.copy(root / "mlflow.db", root / "BACKUP")
+    change_database(root / "mlflow.db", "DELETE FROM model_versions")
+
+
 def text_as_store(root: Path) -> None:
     (root / "mlflow.db").rename(root / "BACKUP")
     (root / "mlflow.db").write_text("no database" * 1000)
@@ -253,6 +259,7 @@ CASES = (
     Case(newer_journal, "a newer churnops wrote the journal", "python -m pip install", mends=None),
     Case(entries_ahead, "dated ahead of this machine's clock", "timedatectl", mends=None),
     Case(missing_store, "the MLflow store", "cp BACKUP "),
+    Case(other_store, "version 2 is deployed, but the MLflow store", "cp BACKUP "),
     Case(text_as_store, "cannot be read: file is not a database", "cp BACKUP "),
     Case(older_store, "and MLflow here needs", "churnops upgrade"),
     Case(store_in_a_server, "is a database server", "churnops models", wrong=False, mends=None),

@@ -11,6 +11,7 @@ from urllib.request import urlopen
 from churnops.doctor.finding import Finding, Parts
 from churnops.errors import first_line, redact
 from churnops.process import has_ended
+from churnops.registry.registered import registered_versions
 from churnops.tracking.ending import PROCESS_TAG
 from churnops.tracking.runner import tracking_uri
 from churnops.tracking.schema import known_revisions, newest_revision, stored_revision
@@ -56,9 +57,19 @@ def _file(path: Path, parts: Parts) -> Iterator[Finding]:
             command = "churnops upgrade" if known else "python -m pip install --upgrade mlflow-skinny"
             yield Finding(f"{message} {newest_revision()}", command)
             return
+        yield from _unregistered(path, parts)
         yield from _abandoned(path)
     except sqlite3.Error as error:
         yield Finding(f"the MLflow store {path} cannot be read: {error}", f"cp BACKUP {quote(str(path))}")
+
+
+def _unregistered(path: Path, parts: Parts) -> Iterator[Finding]:
+    """Check that the deployed version is registered, so that it can be promoted and compared again."""
+    folder = parts.deployments()
+    answered = folder.answered() if folder is not None else []
+    if answered and answered[-1].version not in registered_versions(parts.settings):
+        message = f"version {answered[-1].version} is deployed, but the MLflow store {path} does not have it"
+        yield Finding(message, f"cp BACKUP {quote(str(path))}")
 
 
 def _abandoned(path: Path) -> Iterator[Finding]:
