@@ -43,6 +43,12 @@ def test_every_panel_is_described_once(dashboard: Dashboard):
     assert len({panel.title for panel in dashboard.panels}) == len(dashboard.panels)
 
 
+def test_every_alert_has_a_panel_that_names_it():
+    rules = (FOLDER.parents[1] / "prometheus" / "churnops.rules.yml").read_text(encoding="utf-8")
+    descriptions = " ".join(panel.description for board in DASHBOARDS for panel in board.panels)
+    assert set(re.findall(r"\bChurnops\w+", descriptions)) == set(re.findall(r"- alert: (\w+)", rules))
+
+
 def test_every_metric_has_a_panel():
     families = set(re.findall(r"^# TYPE (churnops_\w+) ", Metrics().text().decode(), re.M))
     queries = "".join(query for board in DASHBOARDS for panel in board.panels for query in panel.queries.values())
