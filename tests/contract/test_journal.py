@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal import Journal, Label, LabelCounts, PredictionRow
+from churnops.journal.inserts import BULK_ROWS
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import insert_predictions, write_predictions
 from churnops.journal.tables import labels as label_table
@@ -70,16 +71,16 @@ def test_repeating_an_id_changes_nothing(engine: Engine, journal: Journal):
 
 def test_many_rows_at_once_skip_known_ids(engine: Engine, journal: Journal):
     """PostgreSQL gets them by COPY."""
-    known, rows = written(engine, a_prediction()), [a_prediction() for _ in range(1_200)]
+    known, rows = written(engine, a_prediction()), [a_prediction() for _ in range(BULK_ROWS)]
     with engine.begin() as connection:
         insert_predictions(connection, [known._replace(churn_probability=0.9), *rows])
         insert_predictions(connection, rows)
-    assert len(churned(journal, START)) == 1_201
+    assert len(churned(journal, START)) == BULK_ROWS + 1
     assert [found.row for row in (known, rows[-1]) if (found := journal.prediction(row.id))] == [known, rows[-1]]
 
 
 def test_a_refused_value_among_many_rows_is_an_error_of_the_journal(engine: Engine):
-    rows = [*(a_prediction() for _ in range(1_200)), a_prediction()._replace(churn_probability="many")]  # type: ignore[arg-type]
+    rows = [*(a_prediction() for _ in range(BULK_ROWS)), a_prediction()._replace(churn_probability="many")]  # type: ignore[arg-type]
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite keeps any value")
     with pytest.raises(DBAPIError):
