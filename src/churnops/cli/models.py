@@ -280,7 +280,7 @@ def predict(
     accept_missing: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score a file or a folder of customers with the deployed model.
+    """Score a file, folder or query with the deployed model.
 
     IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
     and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
@@ -290,6 +290,9 @@ def predict(
     IN may be a folder of Parquet or CSV files, also partitioned (year=2026/month=11/part.parquet): the values of the
     partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
     parts are scored in this process, or on the Dask cluster of the setting cluster.address.
+
+    IN may be a query on PostgreSQL in a .sql file, as for data.raw: its rows are streamed, with all columns. An
+    interrupted run starts again, because the query may return other rows.
 
     IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
 
