@@ -23,6 +23,8 @@ def demo(folder: Path, drift: float | None, rate: float | None, seed: int | None
     cores, and needs no network. FOLDER keeps the project, the logs and the figure timeline.svg.
     """
     need("serve,alerts", "uvicorn", "apprise")
+    if folder.exists() and any(folder.iterdir()):
+        raise ChurnopsError(f"{folder} is not empty: give a new folder, churnops demo FOLDER")
     from rich.console import Console
 
     from churnops.demo.figure import timeline_svg
@@ -32,8 +34,6 @@ def demo(folder: Path, drift: float | None, rate: float | None, seed: int | None
     from churnops.demo.project import Project
     from churnops.demo.screen import Terminal
 
-    if folder.exists() and any(folder.iterdir()):
-        raise ChurnopsError(f"{folder} is not empty: give a new folder, churnops demo FOLDER")
     given = {"drift": drift, "rate": rate, "seed": seed}
     plan = Plan.read(file or DEFAULT, **{name: value for name, value in given.items() if value is not None})
     click.echo(f"The closed loop in {folder}: about three minutes on two idle cores. Ctrl-C stops it.")
