@@ -48,7 +48,7 @@ def version(path: Path) -> str:
         return str(connection.execute("SELECT version_num FROM churnops_schema_version").fetchone()[0])
 
 
-def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: Typed):
+def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch):
     before = version(root / "journal.db")
     for _ in range(2):
         (journal, mlflow) = typed("upgrade", "--dry-run")["stores"]
@@ -68,6 +68,9 @@ def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: T
         headers = {"X-API-Key": ACTIVE_TOKEN, "Content-Type": "application/json"}
         with urlopen(Request(f"http://127.0.0.1:{server.port}/predict", body, headers), timeout=60) as answer:
             assert json.load(answer)["model_version"] == document["answers"]["2"][0]["model_version"]
+        monkeypatch.setenv("CHURNOPS_API__PORT", str(server.port))
+        rows = CliRunner().invoke(main, ["--config", str(root / "config.yaml"), "doctor", "--json"])
+        assert not [row for row in json.loads(rows.stdout)["findings"] if str(server.port) in row["message"]]
     assert typed("monitor", "--no-retrain")["report"]["rows"] > 0
     assert typed("rollback", "--to", "1", "--reason", "a test")["version"] == 1
 
