@@ -190,6 +190,9 @@ def test_a_store_that_names_another_model_is_found(root: Path, monkeypatch: pyte
     store = memory_store()
     monkeypatch.setattr(model, "ObjectStore", lambda address: store)
     change_settings(root, registry={"directory": "s3://bucket/models"})
+    rows = {row["check"]: row for row in findings(root)[1]}
+    assert "models-copy/production is missing" in rows["deployed model"]["message"]
+    assert rows["deployed model"]["command"].endswith("deployments status")
     shutil.copytree(root / "models", load_settings(root / "config.yaml").models, symlinks=True)
     rows = {row["check"]: row for row in findings(root)[1]}
     assert "names no model as deployed" in rows["model store"]["message"]

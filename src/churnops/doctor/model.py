@@ -19,6 +19,7 @@ from churnops.registry.replicas import late, replicas_of
 
 _IN_PROGRESS = timedelta(minutes=5)
 _RECOVER = "python -m churnops.pipelines.recovery"
+_STATUS = "churnops deployments status"
 _PRUNE = "churnops models prune --keep 1000"
 _MENDED = '--reason "found by churnops doctor"'
 
@@ -32,23 +33,29 @@ def deployed_model(parts: Parts) -> Iterator[Finding]:
         yield Finding(str(error), f"mv {quote(str(place.link))} {quote(f'{place.link}.aside')}")
         return
     answered = folder.answered() if folder else []
-    again = f"churnops promote {answered[-1].version} {_MENDED} --force" if answered else "churnops run --deploy"
     current = place.current()
-    if current is None:
-        if answered:
-            message = f"version {answered[-1].version} was deployed, but the link {place.link} is missing"
-            yield Finding(message, f"churnops rollback --to {answered[-1].version} {_MENDED}")
-        else:
-            yield Finding("no model is deployed yet", "churnops run", wrong=False)
+    if current is None and not answered:
+        yield Finding("no model is deployed yet", "churnops run", wrong=False)
         return
+    again, back = _commands(parts, answered[-1].version if answered else None)
     try:
         bundle = deployed(place.folder)
     except BundleError as error:
         yield Finding(str(error), again)
         return
-    if bundle and answered and answered[-1].content_sha256 != bundle.content_sha256:
-        message = f"the link {place.link} leads to {current}, which was not deployed last"
-        yield Finding(message, f"churnops rollback --to {answered[-1].version} {_MENDED}")
+    if bundle is None:
+        yield Finding(f"version {answered[-1].version} was deployed, but the link {place.link} is missing", back)
+    elif answered and answered[-1].content_sha256 != bundle.content_sha256:
+        yield Finding(f"the link {place.link} leads to {current}, which was not deployed last", back)
+
+
+def _commands(parts: Parts, version: int | None) -> tuple[str, str]:
+    """Return the commands that write the deployed version's files again, and that point the link to them."""
+    if is_object_address(parts.settings.registry.directory):  # the next command copies the version that is deployed
+        return _STATUS, _STATUS
+    if version is None:
+        return "churnops run --deploy", "churnops run --deploy"
+    return f"churnops promote {version} {_MENDED} --force", f"churnops rollback --to {version} {_MENDED}"
 
 
 def model_store(parts: Parts) -> Iterator[Finding]:
@@ -59,12 +66,12 @@ def model_store(parts: Parts) -> Iterator[Finding]:
     try:
         document = ProductionObject(ObjectStore(address)).read()
     except (StoreError, RegistryError) as error:
-        yield Finding(str(error), "churnops deployments status")
+        yield Finding(str(error), _STATUS)
         return
     named, here = document.folder if document else None, parts.place.current()
     if named != here:
         message = f"{address} names {named or 'no model'} as deployed, and its copy on this machine {here or 'none'}"
-        yield Finding(message, "churnops deployments status")
+        yield Finding(message, _STATUS)
 
 
 def deployments(parts: Parts) -> Iterator[Finding]:
@@ -95,11 +102,11 @@ def replicas(parts: Parts) -> Iterator[Finding]:
         return
     states = replicas_of(ReplicaStore(engine).read(), parts.place.current())
     for replica in late(states, folder.since(), datetime.now(UTC)):
-        yield Finding(f"replica {replica.description}, not with the deployed model", "churnops deployments status")
+        yield Finding(f"replica {replica.description}, not with the deployed model", _STATUS)
     for replica in states:
         if replica.state != "away" and replica.process.churnops != __version__:
             message = f"replica {replica.name} runs churnops {replica.process.churnops}, this is {__version__}"
-            yield Finding(f"{message}: restart it", "churnops deployments status", wrong=False)
+            yield Finding(f"{message}: restart it", _STATUS, wrong=False)
 
 
 def locks(parts: Parts) -> Iterator[Finding]:
