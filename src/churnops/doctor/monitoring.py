@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import get_args
@@ -25,9 +24,12 @@ _RECENT = timedelta(days=7)
 
 def health(parts: Parts) -> Iterator[Finding]:
     """Report the health of the deployed model as the dashboard does; an unknown health is a note."""
-    engine, folder, bundle = parts.journal(), parts.deployments(), None
-    with suppress(BundleError):  # the check of the deployed model gives the reason
+    engine, folder = parts.journal(), parts.deployments()
+    try:
         bundle = deployed(parts.place.folder)
+    except BundleError:  # the check of the deployed model gives the reason
+        yield Finding("not checked, because the deployed model cannot be read", "churnops doctor", wrong=False)
+        return
     if engine is None or folder is None or bundle is None:
         return
     now = datetime.now(UTC)
