@@ -15,8 +15,8 @@ import churnops.demo.project
 from churnops.demo.feeder import Fed
 from churnops.demo.loop import run_loop
 from churnops.demo.orchestration import orchestrate
-from churnops.demo.plan import DAY, Plan
-from churnops.demo.project import Project
+from churnops.demo.plan import DAY, DemoPlan
+from churnops.demo.project import DemoProject
 from churnops.demo.timeline import Event, Timeline, first
 from churnops.errors import ChurnopsError
 from churnops.journal import DeploymentLog, Journal, open_database
@@ -67,9 +67,9 @@ class Notes:
         self.fed = fed
 
 
-def smaller(drift: float) -> Plan:
+def smaller(drift: float) -> DemoPlan:
     """A short loop. Fewer trials; and with looks at little evidence in quick succession, a small budget for alarms."""
-    plan = Plan.read(drift=drift, **SMALLER)
+    plan = DemoPlan.read(drift=drift, **SMALLER)
     training = plan.settings["training"] | {"families": ["random_forest"], "trials": {"random_forest": 1, "xgboost": 1}}
     changed = {
         "training": training,
@@ -96,7 +96,7 @@ def forking() -> Iterator[None]:
 def trained_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its first model. Copy it; do not write to it."""
     folder = tmp_path_factory.mktemp("loop") / "project"
-    Project(folder, smaller(0.0)).train()
+    DemoProject(folder, smaller(0.0)).train()
     return folder
 
 
@@ -150,7 +150,7 @@ def test_drift_raises_an_alert_and_an_equally_good_model_repairs_it(folder: Path
 
 
 def test_simulated_customers_cause_retraining_only_in_demonstrations(folder: Path):
-    project = Project(folder, smaller(0.0))
+    project = DemoProject(folder, smaller(0.0))
     assert project.settings.demonstration
     found = orchestrate(project, rows=1500, concept=0.7, seed=7)
     assert found.report["simulated"] is True
@@ -175,7 +175,7 @@ def test_simulated_customers_cause_retraining_only_in_demonstrations(folder: Pat
 
 def assert_nobody_was_trained_on(folder: Path, model: str, since: datetime) -> None:
     """No customer of the new model after its first answer is a training row of this or the first model."""
-    project = Project(folder, smaller(1.0))
+    project = DemoProject(folder, smaller(1.0))
     settings = project.settings
     models = settings.path("models")
     engine = open_database(settings.database_url(settings.journal.url))

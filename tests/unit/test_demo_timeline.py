@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from churnops.demo.figure import timeline_svg
-from churnops.demo.plan import Plan
+from churnops.demo.plan import DemoPlan
 from churnops.demo.screen import conclusions
 from churnops.demo.timeline import Answered, Event, Timeline, cut, measure_recovery
 from churnops.errors import SettingsError
@@ -114,7 +114,7 @@ def test_slices_hold_one_model_and_world_and_only_known_outcomes():
 def test_the_plan_makes_settings_that_hold(tmp_path, settings: Settings):
     from churnops.settings import load_settings
 
-    plan = Plan.read(drift=0.25)
+    plan = DemoPlan.read(drift=0.25)
     assert plan.drift == 0.25
     (tmp_path / "config.yaml").write_text(plan.config(8123))
     made = load_settings(tmp_path / "config.yaml", environment={})
@@ -127,5 +127,5 @@ def test_the_plan_makes_settings_that_hold(tmp_path, settings: Settings):
 @pytest.mark.parametrize(("given", "said"), [({"drift": 2}, "'drift'"), ({"rat": 60}, "'rat'")])
 def test_a_plan_that_is_none_is_refused_in_one_line(given: dict[str, float], said: str):
     with pytest.raises(SettingsError, match=said) as caught:
-        Plan.read(**given)
+        DemoPlan.read(**given)
     assert "\n" not in str(caught.value)

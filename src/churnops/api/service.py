@@ -112,7 +112,7 @@ class Service:
                 await self.refresh_model()
             except Exception:  # of any kind: the next deployment may succeed
                 log.exception("the check for a new deployment failed")
-            self.metrics.process.show(self._writer.pending if self._writer else 0)
+            self._attempt("the metrics of the process", self._show_process)
             if self._log is not None:
                 self._attempt("SQLite's log", self._log.rest)
             await asyncio.sleep(LOOK_SECONDS)
@@ -157,6 +157,9 @@ class Service:
         if self.entries_ahead and not known:
             for message in self.entries_ahead:
                 log.warning("%s", message)
+
+    def _show_process(self) -> None:
+        self.metrics.process.show(self._writer.pending if self._writer else 0)
 
     def _show_cycle(self) -> None:
         since = datetime.now(UTC) - timedelta(days=1)

@@ -43,14 +43,14 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 
 def _examination(config: Path | None) -> "Examination":
     """Examine the project of a settings file; if the settings are wrong, that is the only finding."""
-    from churnops.doctor import Examination, Finding, examine
+    from churnops.doctor import Examination, ProjectFinding, examine
     from churnops.settings import find_config, project_settings
 
     path = config or find_config(Path.cwd())  # without a project, this is an error as of any command
     try:
         result = examine(project_settings(path))  # unlike `settings_of`, leaves the permissions of files
     except SettingsError as error:
-        result = Examination({"settings": (Finding(str(error), "churnops config check"),)})
+        result = Examination({"settings": (ProjectFinding(str(error), "churnops config check"),)})
     if config is None:
         return result
     given = f"churnops --config {quote(str(config))} "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from churnops.demo.plan import Plan
+from churnops.demo.plan import DemoPlan
 from churnops.demo.world import World
 from churnops.errors import ChurnopsError
 
@@ -35,7 +35,7 @@ class Feeder(threading.Thread):
     next part of the world's rows.
     """
 
-    def __init__(self, world: World, plan: Plan, port: int) -> None:
+    def __init__(self, world: World, plan: DemoPlan, port: int) -> None:
         super().__init__(name="customers")
         self._world = world
         self._plan = plan

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from churnops.demo.feeder import Fed, Feeder
-from churnops.demo.plan import Plan
-from churnops.demo.project import Process, Project, alert_sink
+from churnops.demo.plan import DemoPlan
+from churnops.demo.project import DemoProject, Process, alert_sink
 from churnops.demo.timeline import Event, Timeline, first, read_answers, read_events, read_timeline
 from churnops.demo.world import World
 from churnops.errors import ChurnopsError
@@ -36,7 +36,7 @@ class Screen(Protocol):
         """Show the feeder's progress, and the ROC-AUC on the `known` newest outcomes."""
 
 
-def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
+def run_loop(folder: Path, plan: DemoPlan, screen: Screen) -> Timeline:
     """Run the whole loop in the project in `folder` and return its timeline; train a model only if none is deployed.
 
     Raises
@@ -44,7 +44,7 @@ def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
     ChurnopsError
         If a command fails, or a customer is not answered.
     """
-    project = Project(folder, plan)
+    project = DemoProject(folder, plan)
     world = World(project.sources, project.settings.table, drift=plan.drift, seed=plan.seed)
     if not project.deployed:
         screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv")
@@ -65,7 +65,7 @@ def run_loop(folder: Path, plan: Plan, screen: Screen) -> Timeline:
 class _Watch:
     """Waits; while it waits, it checks the processes and shows new events of the journal."""
 
-    def __init__(self, project: Project, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
+    def __init__(self, project: DemoProject, feeder: Feeder, screen: Screen, processes: tuple[Process, ...]) -> None:
         self.screen = screen
         self.began = datetime.now(UTC)
         settings = project.settings
@@ -115,7 +115,7 @@ class _Watch:
         self.screen.state(self._feeder.fed(), newest.auc(), newest.at.size)
 
 
-def _direct(plan: Plan, feeder: Feeder, watch: _Watch) -> Timeline:
+def _direct(plan: DemoPlan, feeder: Feeder, watch: _Watch) -> Timeline:
     """Wait, change the world, and wait for the recovery."""
     if not watch.until(lambda: first(watch.events, "cycle", watch.began) is not None, FIRST_CYCLE_SECONDS):
         raise ChurnopsError(f"no monitoring cycle finished within {FIRST_CYCLE_SECONDS:g} seconds: see monitor.log")

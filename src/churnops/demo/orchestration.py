@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from churnops.demo.project import Project
+from churnops.demo.project import DemoProject
 
 SOURCE = "simulated"
 BATCH = "simulated_batch.csv"
@@ -46,7 +46,7 @@ class Orchestration:
         ]
 
 
-def orchestrate(project: Project, *, rows: int, concept: float, seed: int) -> Orchestration:
+def orchestrate(project: DemoProject, *, rows: int, concept: float, seed: int) -> Orchestration:
     """Simulate a batch with noise and changed outcomes, and monitor it.
 
     Parameters

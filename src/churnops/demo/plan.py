@@ -15,7 +15,7 @@ DAY = 86_400.0
 Seconds = Annotated[float, Field(gt=0.0, le=3600.0)]
 
 
-class Plan(BaseModel):
+class DemoPlan(BaseModel):
     """Rates, lengths and sizes, explained in `demo.yaml`. Times are seconds, where the product's settings have days."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

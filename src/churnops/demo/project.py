@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from churnops.demo.plan import Plan
+from churnops.demo.plan import DemoPlan
 from churnops.errors import ChurnopsError
 from churnops.settings import Settings, apply_permissions, load_settings
 
@@ -26,10 +26,10 @@ STOP_SECONDS = 60.0  # limit for a process to stop
 END_OF_LOG = 1500  # characters of a log that are shown when its process fails
 
 
-class Project:
+class DemoProject:
     """Folder with settings, data and the files of the commands. An existing one is used again."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: DemoPlan) -> None:
         folder = folder.resolve()  # commands run in it
         self.folder = folder
         self.port = free_port()

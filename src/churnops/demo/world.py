@@ -39,7 +39,7 @@ class Customer:
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class NewOutcomes:
     """Outcome of each row in the old and in the new world; True if the customer leaves."""
 
     old: NDArray[np.bool_]
@@ -54,7 +54,7 @@ def bill(columns: Columns) -> NDArray[np.float64]:
     return total
 
 
-def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> Outcomes:
+def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> NewOutcomes:
     """Return the outcomes before and after the change.
 
     Before, customers without voice mail leave if their bill is above `HIGH_BILL`. After, these customers stay, and as
@@ -74,7 +74,7 @@ def reverse_bill_rule(columns: Columns, churned: NDArray[np.bool_]) -> Outcomes:
     lowest = ordered[without[ordered]][: int(high.sum())]
     new = churned & ~high
     new[lowest] = True
-    return Outcomes(churned, new)
+    return NewOutcomes(churned, new)
 
 
 class World:

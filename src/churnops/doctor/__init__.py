@@ -5,6 +5,6 @@ the part as other commands do. A check that fails does not stop the others.
 """
 
 from churnops.doctor.examination import Examination, examine
-from churnops.doctor.finding import Finding
+from churnops.doctor.finding import ProjectFinding
 
-__all__ = ["Examination", "Finding", "examine"]
+__all__ = ["Examination", "ProjectFinding", "examine"]

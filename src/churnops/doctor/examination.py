@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from churnops.doctor import journal, machine, model, monitoring, tracking
-from churnops.doctor.finding import Check, Finding, NotCheckedError
+from churnops.doctor.finding import Check, NotCheckedError, ProjectFinding
 from churnops.errors import JournalError, reason_of
 from churnops.settings import Settings
 
@@ -26,14 +26,14 @@ CHECKS: Mapping[str, Check] = {
     "ports": machine.ports,
     "scorings": machine.unfinished,
 }
-_NOT_CHECKED = Finding("not checked, because the journal cannot be read", "churnops doctor", wrong=False)
+_NOT_CHECKED = ProjectFinding("not checked, because the journal cannot be read", "churnops doctor", wrong=False)
 
 
 @dataclass(frozen=True)
 class Examination:
     """Findings of each check, in the order of the checks; no findings if all is well."""
 
-    findings: Mapping[str, tuple[Finding, ...]]
+    findings: Mapping[str, tuple[ProjectFinding, ...]]
 
     @property
     def well(self) -> bool:
@@ -50,7 +50,7 @@ def examine(settings: Settings) -> Examination:
     """Examine a project without changing it."""
     parts = journal.open_parts(settings)
     try:
-        results: dict[str, tuple[Finding, ...]] = {}
+        results: dict[str, tuple[ProjectFinding, ...]] = {}
         for name, check in CHECKS.items():
             try:
                 results[name] = tuple(check(parts))
@@ -58,7 +58,7 @@ def examine(settings: Settings) -> Examination:
                 unreadable = isinstance(error, NotCheckedError) or (
                     isinstance(error, JournalError) and results.get("journal")
                 )
-                failed = Finding(f"this check failed: {reason_of(error)}", "churnops config check")
+                failed = ProjectFinding(f"this check failed: {reason_of(error)}", "churnops config check")
                 results[name] = (_NOT_CHECKED if unreadable else failed,)
         return Examination(results)
     finally:

@@ -11,7 +11,7 @@ from churnops.settings import Settings
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProjectFinding:
     """One thing that is wrong, or worth knowing.
 
     Attributes
@@ -74,5 +74,5 @@ class Parts:
         return None if self.engine is None else DeploymentFolder(self.place, DeploymentLog(self.engine))
 
 
-Check = Callable[[Parts], Iterable[Finding]]
+Check = Callable[[Parts], Iterable[ProjectFinding]]
 """Yields the findings about one part of a project. An error that it raises becomes a finding."""

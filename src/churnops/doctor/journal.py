@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from churnops.doctor.finding import Finding, Parts
+from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import JournalError
 from churnops.journal.clock import TOLERANCE, database_time, entries_ahead
 from churnops.journal.database import answering
@@ -34,31 +34,33 @@ def open_parts(settings: Settings) -> Parts:
     return Parts(settings, None, version)
 
 
-def journal(parts: Parts) -> Iterator[Finding]:
+def journal(parts: Parts) -> Iterator[ProjectFinding]:
     """Check that the journal can be read, is undamaged, and has tables of this version."""
     path = sqlite_path(parts.settings.database_url(parts.settings.journal.url))
     restore = "churnops journal restore BACKUP" if path else "pg_isready"
     version = parts.version
     if parts.problem:
-        yield Finding(parts.problem, restore)
+        yield ProjectFinding(parts.problem, restore)
     elif version is None and parts.place.current() is not None:
-        yield Finding(f"a model is deployed, but its journal {path or 'in the database server'} is missing", restore)
+        yield ProjectFinding(
+            f"a model is deployed, but its journal {path or 'in the database server'} is missing", restore
+        )
     elif version is not None and version > SCHEMA_VERSION:
         message = f"a newer churnops wrote the journal: its tables have version {version}, this one reads"
-        yield Finding(f"{message} {SCHEMA_VERSION}", "python -m pip install --upgrade churnops")
+        yield ProjectFinding(f"{message} {SCHEMA_VERSION}", "python -m pip install --upgrade churnops")
     elif version is not None and version != SCHEMA_VERSION:
         message = f"the journal's tables have version {version}, and this churnops writes {SCHEMA_VERSION}"
-        yield Finding(message, "churnops upgrade")
+        yield ProjectFinding(message, "churnops upgrade")
     if parts.engine is not None and path is not None and path.stat().st_size <= MAX_CHECKED_BYTES:
         try:
             problem = damage(parts.engine)
         except JournalError as error:
             problem = str(error)
         if problem:
-            yield Finding(f"the journal {path} is damaged: {problem}", restore)
+            yield ProjectFinding(f"the journal {path} is damaged: {problem}", restore)
 
 
-def clock(parts: Parts) -> Iterator[Finding]:
+def clock(parts: Parts) -> Iterator[ProjectFinding]:
     """Compare this machine's clock with the journal's newest entries, and with the clock of its server."""
     if (engine := parts.journal()) is None:
         return
@@ -68,6 +70,8 @@ def clock(parts: Parts) -> Iterator[Finding]:
     if abs(ahead) > TOLERANCE:
         minutes = abs(ahead.total_seconds()) / 60
         side = "behind" if ahead.total_seconds() > 0 else "ahead of"
-        yield Finding(f"this machine's clock is {minutes:,.0f} minutes {side} that of the journal's server", _CLOCK)
+        yield ProjectFinding(
+            f"this machine's clock is {minutes:,.0f} minutes {side} that of the journal's server", _CLOCK
+        )
     for message in entries_ahead(engine, now):
-        yield Finding(message, _CLOCK)
+        yield ProjectFinding(message, _CLOCK)

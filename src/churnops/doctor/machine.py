@@ -10,7 +10,7 @@ from stat import S_IMODE
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from churnops.doctor.finding import Finding, Parts
+from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import ChurnopsError
 from churnops.files import GROUP_AND_OTHERS, OTHERS, lock_holders
 from churnops.journal.unchanged import sqlite_path
@@ -23,7 +23,7 @@ _TIMEOUT = 1.0
 _PRUNE = "churnops models prune --keep 3"
 
 
-def disk(parts: Parts) -> Iterator[Finding]:
+def disk(parts: Parts) -> Iterator[ProjectFinding]:
     """Check the free space of the disks that hold the project, its models and its journal."""
     settings = parts.settings
     path = sqlite_path(settings.database_url(settings.journal.url))
@@ -34,27 +34,27 @@ def disk(parts: Parts) -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free
         if free < MIN_FREE_BYTES + size:  # a backup and an upgrade of the journal copy it
             message = f"the disk of {folder} has only {free / 2**20:,.0f} MiB left"
-            yield Finding(f"{message}; {(MIN_FREE_BYTES + size) / 2**20:,.0f} MiB are needed", _PRUNE)
+            yield ProjectFinding(f"{message}; {(MIN_FREE_BYTES + size) / 2**20:,.0f} MiB are needed", _PRUNE)
 
 
-def permissions(parts: Parts) -> Iterator[Finding]:
+def permissions(parts: Parts) -> Iterator[ProjectFinding]:
     """Check that others cannot read the project's files, and that this user can write them."""
     closed, who = (OTHERS, "o") if parts.settings.permissions == "group" else (GROUP_AND_OTHERS, "go")
     paths = list(filter(Path.exists, owned_files(parts.settings)))
     if open_paths := [path for path in paths if S_IMODE(path.stat().st_mode) & closed]:
         names = ", ".join(path.name for path in open_paths)
-        yield Finding(
+        yield ProjectFinding(
             f"other users of this machine can reach files with customers' data: {names}",
             f"chmod {who}-rwx {' '.join(quote(str(path)) for path in open_paths)}",
         )
     if refused := [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]:
-        yield Finding(
+        yield ProjectFinding(
             f"this user cannot read and write {', '.join(path.name for path in refused)}",
             f"sudo chown -R {os.getuid()} {' '.join(quote(str(path)) for path in refused)}",
         )
 
 
-def ports(parts: Parts) -> Iterator[Finding]:
+def ports(parts: Parts) -> Iterator[ProjectFinding]:
     """Check that another program does not use the ports of the API and of the dashboard."""
     api, dashboard = parts.settings.api, parts.settings.dashboard
     for command, host, port, path, mark in (
@@ -65,7 +65,9 @@ def ports(parts: Parts) -> Iterator[Finding]:
             check_port(host, port)
         except ChurnopsError as error:
             if not _answers(host, port, path, mark):
-                yield Finding(f"`churnops {command}` would fail: {error}", f"churnops {command} --port {_free_port()}")
+                yield ProjectFinding(
+                    f"`churnops {command}` would fail: {error}", f"churnops {command} --port {_free_port()}"
+                )
 
 
 def _answers(host: str, port: int, path: str, mark: bytes) -> bool:
@@ -86,11 +88,11 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-def unfinished(parts: Parts) -> Iterator[Finding]:
+def unfinished(parts: Parts) -> Iterator[ProjectFinding]:
     """Look for unfinished scorings in the project's folder and the folders in it."""
     root = parts.settings.root
     for path in (*root.glob(".*.unfinished"), *root.glob("*/.*.unfinished")):
         if path.is_dir() and not lock_holders(path):  # nobody works on it
             name = path.name.removeprefix(".").removesuffix(".unfinished")
             message = f"the scoring of {path.parent / name} is unfinished: repeat its `churnops predict`, or remove it"
-            yield Finding(message, f"rm -r {quote(str(path))}", wrong=False)
+            yield ProjectFinding(message, f"rm -r {quote(str(path))}", wrong=False)

@@ -8,7 +8,7 @@ from typing import get_args
 
 from churnops.alerting.health import health_of
 from churnops.alerting.notices import Subject
-from churnops.doctor.finding import Finding, Parts
+from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import BundleError
 from churnops.journal.alerts import AlertLog
 from churnops.journal.cycles import CycleLog
@@ -22,13 +22,13 @@ _COMMAND = re.compile(r"`(churnops [^`]+)`")
 _RECENT = timedelta(days=7)
 
 
-def health(parts: Parts) -> Iterator[Finding]:
+def health(parts: Parts) -> Iterator[ProjectFinding]:
     """Report the health of the deployed model as the dashboard does; an unknown health is a note."""
     engine, folder = parts.journal(), parts.deployments()
     try:
         bundle = deployed(parts.place.folder)
     except BundleError:  # the check of the deployed model gives the reason
-        yield Finding("not checked, because the deployed model cannot be read", "churnops doctor", wrong=False)
+        yield ProjectFinding("not checked, because the deployed model cannot be read", "churnops doctor", wrong=False)
         return
     if engine is None or folder is None or bundle is None:
         return
@@ -42,10 +42,10 @@ def health(parts: Parts) -> Iterator[Finding]:
     waits = not firing and command is None  # nothing to do but to wait for the next reports
     message = " ".join([result.sentence, *result.also]).removesuffix(".")
     wrong = result.level == "bad" or (result.level == "watch" and not waits)
-    yield Finding(message, command[1] if command else "churnops monitor", wrong)
+    yield ProjectFinding(message, command[1] if command else "churnops monitor", wrong)
 
 
-def schedule(parts: Parts) -> Iterator[Finding]:
+def schedule(parts: Parts) -> Iterator[ProjectFinding]:
     """Check whether cycles that began at regular times have stopped."""
     engine = parts.journal()
     times = [] if engine is None else [cycle.at for cycle in CycleLog(engine).newest(_CYCLES, source=LIVE)]
@@ -55,14 +55,16 @@ def schedule(parts: Parts) -> Iterator[Finding]:
     usual, silent = gaps[len(gaps) // 2], datetime.now(UTC) - times[0]
     if gaps[-1] <= 1.5 * usual and silent > max(3 * usual, timedelta(minutes=15)):
         message = f"monitoring ran every {_span(usual)}, and has not run for {_span(silent)}: its schedule has stopped"
-        yield Finding(message, "churnops monitor")
+        yield ProjectFinding(message, "churnops monitor")
 
 
-def alerts(parts: Parts) -> Iterator[Finding]:
+def alerts(parts: Parts) -> Iterator[ProjectFinding]:
     """Check that the alerts of the last days reached every channel."""
     engine = parts.journal() if parts.settings.alerts.urls else None
     if engine is not None and (count := AlertLog(engine).undelivered(datetime.now(UTC) - _RECENT)):
-        yield Finding(f"{count} alerts of the last 7 days have not reached every channel", "churnops alerts test")
+        yield ProjectFinding(
+            f"{count} alerts of the last 7 days have not reached every channel", "churnops alerts test"
+        )
 
 
 def _span(time: timedelta) -> str:

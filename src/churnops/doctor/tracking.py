@@ -8,7 +8,7 @@ from shlex import quote
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from churnops.doctor.finding import Finding, Parts
+from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import first_line, redact
 from churnops.process import has_ended
 from churnops.registry.registered import registered_versions
@@ -20,7 +20,7 @@ _TIMEOUT = 2.0
 _COMMANDS = {"ChurnPrediction-Pipeline": "churnops run", "ChurnPrediction-Retraining": "churnops retrain"}
 
 
-def mlflow(parts: Parts) -> Iterator[Finding]:
+def mlflow(parts: Parts) -> Iterator[ProjectFinding]:
     """Check MLflow's store without MLflow, which takes seconds to load."""
     uri = tracking_uri(parts.settings)
     if uri.startswith("http"):
@@ -28,10 +28,12 @@ def mlflow(parts: Parts) -> Iterator[Finding]:
     elif uri.startswith("sqlite:///"):
         yield from _file(Path(uri.removeprefix("sqlite:///")), parts)
     else:
-        yield Finding("MLflow's store is a database server, which is not checked", "churnops models", wrong=False)
+        yield ProjectFinding(
+            "MLflow's store is a database server, which is not checked", "churnops models", wrong=False
+        )
 
 
-def _server(uri: str) -> Iterator[Finding]:
+def _server(uri: str) -> Iterator[ProjectFinding]:
     try:
         with urlopen(f"{uri.rstrip('/')}/health", timeout=_TIMEOUT):  # noqa: S310
             pass
@@ -39,13 +41,13 @@ def _server(uri: str) -> Iterator[Finding]:
         pass
     except (OSError, ValueError) as error:
         message = f"the MLflow server {redact(uri)} does not answer: {first_line(error)}"
-        yield Finding(message, "churnops models")
+        yield ProjectFinding(message, "churnops models")
 
 
-def _file(path: Path, parts: Parts) -> Iterator[Finding]:
+def _file(path: Path, parts: Parts) -> Iterator[ProjectFinding]:
     if not path.is_file():
         if parts.place.current() is not None:
-            yield Finding(
+            yield ProjectFinding(
                 f"a model is deployed, but the MLflow store {path} is missing", f"cp BACKUP {quote(str(path))}"
             )
         return
@@ -55,24 +57,24 @@ def _file(path: Path, parts: Parts) -> Iterator[Finding]:
             known = revision in known_revisions()
             message = f"the tables of the MLflow store {path} have version {revision}, and MLflow here needs"
             command = "churnops upgrade" if known else "python -m pip install --upgrade mlflow-skinny"
-            yield Finding(f"{message} {newest_revision()}", command)
+            yield ProjectFinding(f"{message} {newest_revision()}", command)
             return
         yield from _unregistered(path, parts)
         yield from _abandoned(path)
     except sqlite3.Error as error:
-        yield Finding(f"the MLflow store {path} cannot be read: {error}", f"cp BACKUP {quote(str(path))}")
+        yield ProjectFinding(f"the MLflow store {path} cannot be read: {error}", f"cp BACKUP {quote(str(path))}")
 
 
-def _unregistered(path: Path, parts: Parts) -> Iterator[Finding]:
+def _unregistered(path: Path, parts: Parts) -> Iterator[ProjectFinding]:
     """Check that the deployed version is registered, so that it can be promoted and compared again."""
     folder = parts.deployments()
     answered = folder.answered() if folder is not None else []
     if answered and answered[-1].version not in registered_versions(parts.settings):
         message = f"version {answered[-1].version} is deployed, but the MLflow store {path} does not have it"
-        yield Finding(message, f"cp BACKUP {quote(str(path))}")
+        yield ProjectFinding(message, f"cp BACKUP {quote(str(path))}")
 
 
-def _abandoned(path: Path) -> Iterator[Finding]:
+def _abandoned(path: Path) -> Iterator[ProjectFinding]:
     """Look for runs whose process has ended: the next run of the same pipeline closes them."""
     query = (
         "SELECT experiments.name, tags.value FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = ? "
@@ -82,4 +84,4 @@ def _abandoned(path: Path) -> Iterator[Finding]:
         rows = store.execute(query, (PROCESS_TAG,)).fetchall()
     for name in sorted({name for name, process in rows if has_ended(process)}):
         command = _COMMANDS.get(name, f"churnops monitor --no-retrain --experiment {quote(name)}")
-        yield Finding(f"MLflow shows a run of a killed process in {name} as running", command, wrong=False)
+        yield ProjectFinding(f"MLflow shows a run of a killed process in {name} as running", command, wrong=False)

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from churnops.doctor import Examination, Finding
+from churnops.doctor import Examination, ProjectFinding
 from churnops.screens.layout import plain
 
 
@@ -25,5 +25,5 @@ def show_examination(examination: Examination, console: Console | None = None) -
     console.print("All is well." if examination.well else "Something is wrong: the commands in the table mend it.")
 
 
-def _in_words(finding: Finding) -> Text:
+def _in_words(finding: ProjectFinding) -> Text:
     return Text.assemble(plain(finding.message), "\n", (plain(finding.command).plain, "bold"))
