@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from tests.support.projects import write_project
 
-from benchmarks.harness import Claim, Result, Usage, run_process
+from benchmarks.harness import ROOT, Claim, Result, Usage, run_process
 from benchmarks.init import customers
 from benchmarks.product import Project, prepare
 from benchmarks.scale_peer import Peer, fit_peer
@@ -48,8 +48,9 @@ if __name__ == "__main__":
     Path("counts").write_text(batch.sha256)
 """
 # Searches the hyperparameters of a table as `churnops run` does, and writes the seconds and a hash of the result.
-_SEARCH = """
+_SEARCH = f"""
 import hashlib, json, sys, time
+sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from benchmarks.product import Project, prepare
 from churnops.cluster import open_workers
@@ -57,7 +58,7 @@ from churnops.settings import load_settings
 from churnops.training.bundle_maker import BundleMaker
 from churnops.training.train import main_plan, search_winner
 if __name__ == "__main__":
-    settings = load_settings(Path("config.yaml"), environment={}).changed("cluster", {"address": sys.argv[1]})
+    settings = load_settings(Path("config.yaml"), environment={{}}).changed("cluster", {"address": sys.argv[1]})
     settings = settings.changed("training", {"threads": 1})
     prepared, features = prepare(Project(settings).raw, settings)
     with open_workers(settings.cluster.address, 1):

@@ -30,19 +30,19 @@ def demo(folder: Path, drift: float | None, rate: float | None, seed: int | None
     from churnops.demo.figure import timeline_svg
     from churnops.demo.loop import run_loop
     from churnops.demo.orchestration import orchestrate
-    from churnops.demo.plan import DEFAULT, Plan
-    from churnops.demo.project import Project
+    from churnops.demo.plan import DEFAULT, DemoPlan
+    from churnops.demo.project import DemoProject
     from churnops.demo.screen import Terminal
 
     given = {"drift": drift, "rate": rate, "seed": seed}
-    plan = Plan.read(file or DEFAULT, **{name: value for name, value in given.items() if value is not None})
+    plan = DemoPlan.read(file or DEFAULT, **{name: value for name, value in given.items() if value is not None})
     click.echo(f"The closed loop in {folder}: about three minutes on two idle cores. Ctrl-C stops it.")
     with Terminal(Console()) as terminal:
         timeline = run_loop(folder, plan, terminal)
     (folder / "timeline.svg").write_text(timeline_svg(timeline), encoding="utf-8")
     terminal.summary(timeline)
     terminal.step("orchestration on a file: churnops simulate, churnops monitor --batch FILE --act")
-    result = orchestrate(Project(folder, plan), rows=plan.batch_rows, concept=plan.batch_concept, seed=plan.seed)
+    result = orchestrate(DemoProject(folder, plan), rows=plan.batch_rows, concept=plan.batch_concept, seed=plan.seed)
     for line in result.lines():
         terminal.step(line)
     click.echo(f"Timeline: {folder / 'timeline.svg'}\nProject: cd {folder}, then churnops models or churnops dashboard")
