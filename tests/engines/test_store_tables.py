@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,6 +64,30 @@ def test_customers_are_scored_from_a_store_into_it(here: Settings, s3: StoreServ
     names = {entry.name.rpartition("/")[2] for entry in store.entries("parts")}
     assert {"_SUCCESS", "manifest.json"} < names
     assert "exists already" in churnops(here, "predict", folder, f"{s3.address}/parts", code=2)
+
+
+def test_customers_in_a_store_are_monitored_as_those_in_files(here: Settings, s3: StoreServer):
+    [table], folder = here.path("local/production").glob("*.csv"), f"{s3.address}/data/production"
+
+    def report(batch: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(churnops(here, "monitor", "--batch", batch, "--no-retrain", "--json"))
+        return answer["report"]
+
+    expected = report(str(table))
+    whole, parts = report(f"{folder}/{table.name}"), report(folder)
+    assert whole["rows"] == parts["rows"] == expected["rows"] > 0
+    for name in ("feature_drift", "prediction_drift", "target_drift"):
+        assert whole[name] == expected[name]
+    assert whole["performance"]["metrics"] == expected["performance"]["metrics"]
+    assert (whole["acts_as"], parts["acts_as"]) == (None, None)
+
+    config = here.path("config.yaml")
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    document["data"] |= {"production": [], "batches": {"weekly": folder}}
+    config.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    assert report(f"{folder}/{table.name}")["acts_as"] == "weekly"
+    absent = churnops(here, "monitor", "--batch", f"{folder}/no.csv", code=2)
+    assert f"{folder}/no.csv does not exist: put the table there" in absent
 
 
 def test_a_result_that_cannot_be_copied_to_its_store_is_named(here: Settings, s3: StoreServer):

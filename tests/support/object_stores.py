@@ -71,7 +71,10 @@ def azure_server() -> Iterator[StoreServer]:
     variables = {
         "AZURE_STORAGE_ENDPOINT": endpoint,
         "AZURE_STORAGE_ACCOUNT_NAME": AZURITE_ACCOUNT,
-        "AZURE_STORAGE_ACCOUNT_KEY": AZURITE_KEY,
+        "AZURE_STORAGE_ACCESS_KEY": AZURITE_KEY,
+        "AZURE_STORAGE_CONNECTION_STRING": (  # MLflow's
+            f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={AZURITE_KEY};BlobEndpoint={endpoint};"
+        ),
     }
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
