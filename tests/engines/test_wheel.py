@@ -1,24 +1,42 @@
-"""The wheel and the sdist hold the whole package, and its extras can be installed.
+"""The wheel suffices: in an environment without the repository, its commands train, serve and monitor in empty folders.
 
 The environment is empty but for the wheel. It sees the other packages of this environment, and not its churnops.
 """
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import tomllib
+import urllib.request
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
+from churnops.demo.plan import DEFAULT
+from tests.support.processes import QUICK, free_port, run, wait_for
 from tests.support.projects import REPOSITORY
 
 SOURCE = REPOSITORY / "src"
 ALONE = {"PYTHONPATH": ""}
+SHORT = {
+    "drift": 0.0,
+    "before_seconds": 5,
+    "quiet_seconds": 5,
+    "label_horizon_seconds": 3,
+    "label_delay_seconds": 0.5,
+    "window_seconds": 6,
+    "cycle_seconds": 2,
+    "batch_rows": 500,
+}
 
 
 def build(project: Path, folder: Path, target: str) -> Path:
@@ -78,3 +96,56 @@ def test_an_installed_package_installs_its_extras(environment: Path):
     extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     output = pip(environment.parent, "install", "--no-index", f"churnops[{','.join(extras)}]")
     assert re.search(r"already satisfied: churnops\[.*\] in \./lib/", output), output
+
+
+def test_commands_work_in_empty_folders(environment: Path, tmp_path: Path):
+    churnops = str(environment / "churnops")
+    plan = yaml.safe_load(DEFAULT.read_text()) | SHORT
+    plan["settings"]["training"] |= {"families": ["random_forest"], "trials": {"random_forest": 1}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    demo = run(churnops, "demo", "--plan", "plan.yaml", cwd=tmp_path, **ALONE)
+    assert "customers were scored; no alarms fired, no new models were deployed" in demo.stdout
+    assert (tmp_path / "churnops-demo/timeline.svg").exists()
+    again = run(churnops, "demo", cwd=tmp_path, code=2, **ALONE)
+    assert again.stderr == "error: churnops-demo is not empty: give a new folder, churnops demo FOLDER\n"
+
+    own = tmp_path / "own"
+    own.mkdir()
+    shutil.copy(tmp_path / "churnops-demo/data/raw/churn-80.csv", own / "customers.csv")
+    run(churnops, "init", "customers.csv", "--target", "Churn", cwd=own, **ALONE)
+    run(churnops, "run", cwd=own, **QUICK, **ALONE)
+    with serving(churnops, own) as address:
+        assert 0.0 < predict_example(address) < 1.0
+    report = json.loads(run(churnops, "monitor", "--no-retrain", "--json", cwd=own, **ALONE).stdout)["report"]
+    assert report["performance"]["reason"]
+
+
+@contextmanager
+def serving(churnops: str, folder: Path) -> Iterator[str]:
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with subprocess.Popen((churnops, "serve", "--port", str(port)), cwd=folder, env=os.environ | ALONE) as process:
+        try:
+            wait_for("the service is ready", lambda: ready(address))
+            yield address
+        finally:
+            process.terminate()
+
+
+def ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health/ready") as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def predict_example(address: str) -> float:
+    """Return the churn probability of the customer in the API's own document."""
+    with urllib.request.urlopen(f"{address}/openapi.json") as answer:
+        body = json.load(answer)["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    request = urllib.request.Request(
+        f"{address}/predict", json.dumps(body["example"]).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return float(json.load(answer)["churn_probability"])
