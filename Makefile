@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines endurance lint bench pictures schema grafana dist lock clean help
+.PHONY: run demo test engines endurance lint bench pictures docs schema grafana dist lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -31,19 +31,24 @@ endurance: .venv/ready-dev  ## full test of the service under load, while it is 
 # line.
 LAYOUT := '\# fmt: (skip|off)|^ *self\.[a-z_]+, *self\.[a-z_]+.* = '
 
-lint: .venv/ready-dev  ## formatting, strict types, import contracts, plain English
+lint: .venv/ready-dev  ## formatting, strict types, import contracts, plain English, links of the site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@! grep -rnE $(LAYOUT) --include='*.py' --exclude=kolmogorov.py src tests benchmarks scripts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m scripts.prose
+	$(BIN)/python -m scripts.site --check
 
 bench: .venv/ready-dev  ## measure every figure of docs/benchmarks.md again
 	$(BIN)/python -m benchmarks
 
-pictures: .venv/ready-dev  ## make the pictures of README.md again from a real run
+pictures: .venv/ready-dev  ## make the pictures and the outputs of the notebook again from a real run
 	$(BIN)/python -m scripts.pictures
+	$(BIN)/python -m scripts.site.notebook
+
+docs: .venv/ready-dev  ## build the documentation as a site: site/index.html
+	$(BIN)/python -m scripts.site
 
 schema: .venv/ready-dev  ## make the JSON Schemas of reports and summaries (docs/schemas) again from their models
 	$(BIN)/python -m scripts.schemas
@@ -59,7 +64,7 @@ lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after
 	bash scripts/lock.sh
 
 clean:  ## delete the environment and all output of runs, but no data
-	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring models-copy models-copy.keys tables-copy churnops-demo dist
+	rm -rf .venv mlflow.db mlartifacts journal.db* models models.keys monitoring models-copy models-copy.keys tables-copy churnops-demo dist site
 
 # pip checks wheels against the hashes in the lock. The package itself is installed in place, without downloads.
 .venv/ready: requirements.txt pyproject.toml

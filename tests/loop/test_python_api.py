@@ -1,6 +1,7 @@
 """`import churnops` in a program: examples of the page and docstrings, and the numbers of API and commands."""
 
 import doctest
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scripts.site import notebook
 
 import churnops
 from churnops import DataError, Model, ModelMonitor
@@ -59,6 +61,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(folder)
     return folder
+
+
+def test_the_notebook_of_the_documentation_runs():
+    document = notebook.read()
+    notebook.execute(document)
+    assert "'total_day_minutes'" in json.dumps(document["cells"][-1]["outputs"])
 
 
 @pytest.fixture

@@ -80,6 +80,12 @@ def test_every_rule_links_to_its_section():
         assert f"`{alert}`" in described[link]
 
 
+def test_every_page_is_in_the_navigation_of_the_site():
+    navigation = re.findall(r"([\w./-]+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    generated = {"docs/notebook.md", *(f"reference/{name}.md" for name in ("commands", "settings", "paths", "python"))}
+    assert set(navigation) - generated == PAGES.keys()
+
+
 def test_every_picture_is_shown():
     shown = {Path(name).name for text in PAGES.values() for name in re.findall(r"\]\(([^)\s]*images/[^)\s]*)\)", text)}
     assert shown == {picture.name for picture in (REPOSITORY / "docs/images").iterdir()}
