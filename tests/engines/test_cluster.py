@@ -99,7 +99,6 @@ def test_a_lost_scheduler_is_one_line_and_the_next_run_continues(
     running: tuple[str, ExitStack, "subprocess.Popen[Any]"],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr("churnops.cluster.dask_workers.CONNECT_SECONDS", 2)
     address, processes, process = running
     target = tmp_path / "out"
     with pytest.raises(ClusterError, match=r"the connection to the Dask scheduler of tcp://.* is lost") as caught:
@@ -107,8 +106,10 @@ def test_a_lost_scheduler_is_one_line_and_the_next_run_continues(
     assert "\n" not in str(caught.value)
     assert "finished rows are kept" in caught.value.__notes__[0]
     assert not target.exists()
+    monkeypatch.setattr("churnops.cluster.dask_workers.CONNECT_SECONDS", 2)
     with pytest.raises(ClusterError, match=f"no Dask scheduler answers at {address}"):
         predict(here, target, address)
+    monkeypatch.undo()
     processes.enter_context(scheduler(tmp_path, int(address.rpartition(":")[2])))
     processes.enter_context(worker(tmp_path, address))
     done = predict(here, target, address)
