@@ -48,9 +48,10 @@ if __name__ == "__main__":
     Path("counts").write_text(batch.sha256)
 """
 # Searches the hyperparameters of a table as `churnops run` does, and writes the seconds and a hash of the result.
-_SEARCH = f"""
-import hashlib, json, sys, time
-sys.path.insert(0, {str(ROOT)!r})
+_SEARCH = (
+    f"import sys; sys.path.insert(0, {str(ROOT)!r})"
+    + """
+import hashlib, json, time
 from pathlib import Path
 from benchmarks.product import Project, prepare
 from churnops.cluster import open_workers
@@ -58,7 +59,7 @@ from churnops.settings import load_settings
 from churnops.training.bundle_maker import BundleMaker
 from churnops.training.train import main_plan, search_winner
 if __name__ == "__main__":
-    settings = load_settings(Path("config.yaml"), environment={{}}).changed("cluster", {"address": sys.argv[1]})
+    settings = load_settings(Path("config.yaml"), environment={}).changed("cluster", {"address": sys.argv[1]})
     settings = settings.changed("training", {"threads": 1})
     prepared, features = prepare(Project(settings).raw, settings)
     with open_workers(settings.cluster.address, 1):
@@ -68,6 +69,7 @@ if __name__ == "__main__":
     digest = hashlib.sha256(search.out_of_fold.tobytes() + json.dumps([family, search.best.params]).encode())
     Path("searched.json").write_text(json.dumps([seconds, digest.hexdigest()]))
 """
+)
 
 
 @dataclass(frozen=True)
