@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from threading import Event
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -58,3 +60,28 @@ def test_errors_of_dask_are_explained():
     ):
         with pytest.raises(ClusterError, match=message), dask_workers._explaining("tcp://a:1"):
             raise error
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        ("error", DataError("row 3 is broken"), DataError),
+        ("cancelled", CancelledError(), CancelledError),
+        ("finished", OSError("the scheduler closed the connection"), CancelledError),
+    ],
+)
+def test_whoever_waits_learns_that_a_result_is_lost(status: str, error: Exception, expected: type[Exception]):
+    def result() -> None:
+        raise error
+
+    waiting: Future[None] = Future()
+    dask_workers._settle(waiting, cast("Any", SimpleNamespace(status=status, result=result)))
+    with pytest.raises(expected):
+        waiting.result(timeout=0)
+
+
+def test_a_cancelled_task_is_left_alone():
+    waiting: Future[None] = Future()
+    waiting.cancel()
+    dask_workers._settle(waiting, cast("Any", SimpleNamespace()))
+    assert waiting.cancelled()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from churnops.cluster.versions import difference, versions
@@ -15,6 +15,7 @@ from churnops.errors import ClusterError, first_line
 
 if TYPE_CHECKING:
     from distributed import Client
+    from distributed import Future as Task
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,7 +44,6 @@ class DaskWorkers:
     def __init__(self, client: "Client", address: str) -> None:
         self._client = client
         self._address = address
-        self._executor = client.get_executor(pure=False)
         self._counted = (0.0, 0)
 
     @property
@@ -73,8 +73,11 @@ class DaskWorkers:
 
     def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":
         """Start a task."""
-        task: Future[R] = self._executor.submit(_run, versions(), self._threads, function, *args)
-        return task
+        task = self._client.submit(_run, versions(), self._threads, function, *args, pure=False)
+        result: Future[R] = Future()
+        result.add_done_callback(lambda each: task.cancel() if each.cancelled() else None)
+        task.add_done_callback(partial(_settle, result))
+        return result
 
     def check(self) -> None:
         """Refuse workers that cannot run churnops or have other versions, and a cluster without workers."""
@@ -95,6 +98,16 @@ class DaskWorkers:
                 raise ClusterError(f"{name} of the Dask cluster cannot run churnops: {first_line(known)}")
             if other := difference(versions(), known):
                 raise ClusterError(f"{name} of the Dask cluster {other}: {SAME}")
+
+
+def _settle(result: "Future[R]", task: "Task") -> None:
+    """Pass on what became of a task. Dask's own executor never ends a future whose result is lost on its way."""
+    if not result.set_running_or_notify_cancel():
+        return
+    try:
+        result.set_result(task.result())
+    except BaseException as error:  # of any kind: who waits for the result must learn of it
+        result.set_exception(error if task.status == "error" else CancelledError())
 
 
 def _itself(value: T) -> T:
