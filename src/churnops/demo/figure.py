@@ -15,28 +15,19 @@ from matplotlib.figure import Figure
 
 from churnops.demo.screen import conclusions
 from churnops.demo.timeline import Event, Timeline
+from churnops.evaluation import plots
+from churnops.evaluation.plots import INK, MUTED
 
 # Okabe and Ito's palette (2008) suits every kind of colour vision; each model has its own marker too.
 MODELS: Final = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "D"), ("#cc79a7", "^"))
-INK, MUTED, GRID, NEW_WORLD, BAD = "#1f2933", "#5f6b7a", "#dfe4ea", "#f3ead7", "#b3361b"
+NEW_WORLD, BAD = "#f3ead7", "#b3361b"
 LANES: Final = ("alerts", "monitoring", "retraining", "deployed model")
 WIDTH, HEIGHT = 900, 500  # of the picture, in its own units
-STYLE: Final[dict[Any, Any]] = {
-    "svg.fonttype": "none",
+STYLE: Final[dict[Any, Any]] = plots.STYLE | {
     "svg.hashsalt": "timeline",
     "font.size": 11.5,
-    "text.color": INK,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": MUTED,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
+    "axes.grid": False,
+    "lines.solid_capstyle": "projecting",
 }
 
 

@@ -28,7 +28,7 @@ from churnops.evaluation.wilson import wilson
 INK, MUTED, GRID, MAIN, SECOND = "#1f2933", "#5f6b7a", "#dfe4ea", "#0072b2", "#d55e00"
 _VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", MAIN: "main", SECOND: "second"}
 _POINTS = 400  # limit of a curve's points: two per pixel of its width
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": INK,
@@ -176,7 +176,7 @@ def _svg(title: str, description: str, draw: Callable[[Figure], None]) -> str:
     out = io.StringIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a user's matplotlibrc must not change a report
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": title})
+        matplotlib.rcParams.update({**STYLE, "svg.hashsalt": title})
         figure = Figure(figsize=(5.2, 4.6))
         FigureCanvasSVG(figure)
         figure.patch.set_visible(False)

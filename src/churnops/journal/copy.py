@@ -5,7 +5,7 @@ interrupted continues, and a second copy catches up with a journal that was in u
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -86,15 +86,11 @@ def copy_journal(
 
 def _vacuum(target: Engine) -> None:
     """Give PostgreSQL's planner its statistics, and spare the first readers the work that follows a large write."""
-    if target.dialect.name != "postgresql":
-        return
-    with closing(target.raw_connection()) as connection:
-        session = connection.driver_connection
-        assert session is not None
-        connection.detach()  # from the pool: it works without transactions from here on
-        session.autocommit = True
-        for table in metadata.sorted_tables:
-            session.execute(f"VACUUM (ANALYZE) {table.name}")
+    if target.dialect.name == "postgresql":
+        with target.connect() as connection:
+            connection.exec_driver_sql("COMMIT")  # VACUUM works outside of transactions only
+            for table in metadata.sorted_tables:
+                connection.exec_driver_sql(f"VACUUM (ANALYZE) {table.name}")
 
 
 def _check(source: str, target: str) -> None:
