@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines endurance lint bench pictures docs schema grafana dist lock clean help
+.PHONY: run demo test engines endurance lint bench pictures docs schema grafana dist sbom audit lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -59,6 +59,13 @@ grafana: .venv/ready-dev  ## make the dashboards of Grafana (deploy/grafana) aga
 dist: .venv/ready  ## build the wheel and the sdist, with the example data, in dist/
 	rm -rf dist
 	$(BIN)/python -m hatchling build --directory dist
+
+sbom: .venv/ready  ## write the bill of materials of the locked packages: dist/churnops.cdx.json
+	mkdir -p dist
+	$(BIN)/python -m scripts.sbom > dist/churnops.cdx.json
+
+audit: .venv/ready-dev  ## look for known vulnerabilities of the locked packages (needs the internet)
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt
 
 lock:  ## make requirements*.txt again from pyproject.toml (needs uv; only after a change of dependencies)
 	bash scripts/lock.sh

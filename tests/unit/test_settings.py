@@ -205,7 +205,7 @@ def test_a_question_mark_in_the_path_would_end_a_databases_address(tmp_path: Pat
 
 def test_alert_channels_come_only_from_environment_and_are_hidden(tmp_path: Path):
     path = write_project(tmp_path, lambda document: document["alerts"].update(urls=["slack://TokenA/TokenB/TokenC"]))
-    with pytest.raises(SettingsError, match="CHURNOPS_ALERTS__URLS, not from a file") as caught:
+    with pytest.raises(SettingsError, match="it comes from CHURNOPS_ALERTS__URLS") as caught:
         load_settings(path)
     assert "Token" not in str(caught.value)
     path = write_project(tmp_path)
@@ -220,7 +220,7 @@ def test_alert_channels_come_only_from_environment_and_are_hidden(tmp_path: Path
 
 def test_the_check_key_comes_only_from_the_environment_and_is_hidden(tmp_path: Path):
     path = write_project(tmp_path, lambda document: document["retraining"].update(check_key="churnops_1_Token"))
-    with pytest.raises(SettingsError, match="CHURNOPS_RETRAINING__CHECK_KEY, not from a file") as caught:
+    with pytest.raises(SettingsError, match="it comes from CHURNOPS_RETRAINING__CHECK_KEY") as caught:
         load_settings(path)
     assert "Token" not in str(caught.value)
     path = write_project(tmp_path)
@@ -232,6 +232,51 @@ def test_the_check_key_comes_only_from_the_environment_and_is_hidden(tmp_path: P
             load_settings(path, {"CHURNOPS_RETRAINING__CHECK_KEY": wrong})
         assert "Token" not in str(caught.value)
         assert "77777" not in str(caught.value)
+
+
+def test_a_variable_may_name_a_file_with_the_value(tmp_path: Path):
+    path = write_project(tmp_path)
+    (tmp_path / "urls").write_text("- slack://TokenA/TokenB/TokenC\n- json://alerts.example.org\n")
+    (tmp_path / "key").write_text("churnops_1_Token\n")
+    environment = {
+        "CHURNOPS_ALERTS__URLS_FILE": str(tmp_path / "urls"),
+        "CHURNOPS_RETRAINING__CHECK_KEY_FILE": "key",  # beside config.yaml
+    }
+    settings = load_settings(path, environment)
+    assert settings.alerts.urls == ("slack://TokenA/TokenB/TokenC", "json://alerts.example.org")
+    assert settings.retraining.check_key == "churnops_1_Token"
+    assert "Token" not in repr(settings) + settings.model_dump_json()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "_FILE: .*/secret cannot be read: No such file or directory"),
+        (b"Token\xff", "_FILE: .*/secret is not UTF-8"),
+        (b"[Token", "CHURNOPS_ALERTS__URLS: the value is not YAML"),
+        (b"Token", r"alerts\.urls"),
+        (b"", r"alerts\.urls"),
+        (b"#" * (2**21 + 1), "larger than 2 MiB"),
+    ],
+)
+def test_a_wrong_file_of_a_variable_is_refused_without_its_text(tmp_path: Path, content: bytes | None, message: str):
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings(write_project(tmp_path), {"CHURNOPS_ALERTS__URLS_FILE": "secret"})
+    assert "Token" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_variable_and_its_file_are_not_both_accepted(tmp_path: Path):
+    environment = {"CHURNOPS_TRAINING__FOLDS": "3", "CHURNOPS_TRAINING__FOLDS_FILE": "folds"}
+    with pytest.raises(SettingsError, match="CHURNOPS_TRAINING__FOLDS_FILE are both set: unset one of them"):
+        load_settings(write_project(tmp_path), environment)
+
+
+def test_no_setting_ends_like_the_name_of_a_file(settings: Settings):
+    sections = [content for content in settings.model_dump().values() if isinstance(content, dict)]
+    assert [key for content in sections for key in content if key.endswith("_file")] == []
 
 
 @pytest.mark.parametrize("url", ["", "http://127.0.0.1:8000", "https://churn.example.org/api/", "http://[::1]:8000"])

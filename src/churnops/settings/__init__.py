@@ -1,8 +1,9 @@
 """Settings: one `config.yaml` plus `CHURNOPS_*` environment variables, checked once and frozen.
 
 A variable's name joins the section and the key with `__`: `CHURNOPS_MONITORING__DRIFT_THRESHOLD=0.01`. Its value is
-read as YAML. An unknown name is an error, which suggests the nearest valid name. Relative paths count from the folder
-of `config.yaml`, not from the current folder.
+read as YAML. `CHURNOPS_MONITORING__DRIFT_THRESHOLD_FILE` names a file with the value instead. An unknown name is an
+error, which suggests the nearest valid name. Relative paths count from the folder of `config.yaml`, not from the
+current folder.
 """
 
 from churnops.settings.load import CONFIG_NAME, ENV_CONFIG, default_config, find_config, load_settings, project_settings

@@ -1,7 +1,7 @@
 """Read `config.yaml` and the `CHURNOPS_*` variables that override it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import yaml
 from churnops.errors import SettingsError
 from churnops.limits import MAX_CONFIG_BYTES
 from churnops.settings.sections import Settings
-from churnops.settings.variables import ENV_PREFIX, FILE_ONLY, SECRETS
+from churnops.settings.variables import ENV_FILE, ENV_PREFIX, FILE_ONLY, SECRETS
 from churnops.settings.yaml import read_yaml
 
 CONFIG_NAME = "config.yaml"
@@ -60,26 +60,24 @@ def load_settings(path: Path, environment: Mapping[str, str] = os.environ) -> Se
     Raises
     ------
     SettingsError
-        If the file is missing or is not YAML, or a name or value is not allowed.
+        If a file is missing or is not YAML, or a name or value is not allowed.
     """
     document = _read(path)
     for (section, key), variable in SECRETS.items():
         if isinstance(document.get(section), dict) and document[section].get(key):
-            raise SettingsError(f"{path}: {section}.{key} is secret: it comes from {variable}, not from a file")
-    for name in sorted(environment):
-        if name.startswith(ENV_PREFIX) and name != ENV_CONFIG:
-            _overlay(document, name, environment[name])
+            raise SettingsError(
+                f"{path}: {section}.{key} is secret: it comes from {variable}, or from the file that "
+                f"{variable}{ENV_FILE} names"
+            )
+    for name, text in _overrides(environment, path.parent):
+        _overlay(document, name, text)
     return Settings.parse(document, path.resolve().parent)
 
 
 def _read(path: Path) -> dict[str, Any]:
     """Read a YAML file of settings; every error is one line."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_CONFIG_BYTES + 1)
-        if len(data) > MAX_CONFIG_BYTES:
-            raise SettingsError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
-        document = read_yaml(data.decode("utf-8"))
+        document = read_yaml(_text(path))
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist: write one with `churnops init TABLE --target HEADER`") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -96,6 +94,37 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise SettingsError(f"{path} contains no settings: see `churnops config show`")
     return document
+
+
+def _overrides(environment: Mapping[str, str], folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield each variable that overrides a setting, with its text; that of `NAME` may be in the file of `NAME_FILE`."""
+    for variable in sorted(environment):
+        if not variable.startswith(ENV_PREFIX) or variable == ENV_CONFIG:
+            continue
+        name = variable.removesuffix(ENV_FILE)
+        if name == variable:
+            yield name, environment[name]
+        elif name in environment:
+            raise SettingsError(f"{name} and {variable} are both set: unset one of them")
+        else:
+            yield name, _secret(folder / environment[variable], variable)
+
+
+def _secret(file: Path, variable: str) -> str:
+    try:
+        return _text(file)
+    except OSError as error:
+        raise SettingsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:  # its message would repeat a part of the secret
+        raise SettingsError(f"{variable}: {file} is not UTF-8") from None
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        data = file.read(MAX_CONFIG_BYTES + 1)
+    if len(data) > MAX_CONFIG_BYTES:
+        raise SettingsError(f"{path} is larger than {MAX_CONFIG_BYTES >> 20} MiB")
+    return data.decode("utf-8")
 
 
 def _overlay(document: dict[str, Any], variable: str, text: str) -> None:

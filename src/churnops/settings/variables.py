@@ -1,6 +1,8 @@
 """Environment variables, the settings that only a variable may set, and those that only the file may set."""
 
 ENV_PREFIX = "CHURNOPS_"
+ENV_FILE = "_FILE"
+"""Ending of a variable that names a file with the value, as containers mount secrets."""
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
 ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
