@@ -33,6 +33,7 @@ NAMES = (
     "sizes",
     "explanations",
     "serving",
+    "traces",
     "worst_bodies",
     "journal",
     "startup",

@@ -141,13 +141,13 @@ def serving(folder: Path, port: int, application: str, **environment: str) -> It
     ]
     variables = (
         os.environ
-        | environment
         | {
             "CHURNOPS_CONFIG": str(folder / "config.yaml"),
             "PYTHONPATH": str(ROOT),
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }
+        | environment
     )
     with (folder / f"{port}.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log)

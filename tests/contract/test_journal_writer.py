@@ -18,8 +18,10 @@ from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
 from churnops.journal.tables import predictions
 from churnops.journal.writer import LOOP_ROWS
+from churnops.traces import command, recording
 from tests.support.journals import POSTGRESQL, a_prediction
 from tests.support.postgres import Cluster
+from tests.support.spans import kept_spans, named
 
 
 def with_writer(
@@ -72,6 +74,25 @@ def test_appends_that_wait_share_a_commit(engine: Engine):
 
     with_writer(engine, use)
     assert len(stored(engine)) == 200
+
+
+def test_a_shared_commit_is_linked_with_the_traces_that_it_serves(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    spans = kept_spans(monkeypatch)
+
+    async def request(writer: JournalWriter) -> None:
+        with command("request", enabled=True):
+            await writer.append([a_prediction()])
+
+    async def use(writer: JournalWriter) -> None:
+        await asyncio.gather(*(request(writer) for _ in range(3)))
+
+    with recording(enabled=True):
+        with_writer(engine, use)
+    commit, (first, *others) = named(spans(), "INSERT predictions"), [s for s in spans() if s.name == "request"]
+    assert commit.parent == first.context
+    assert [link.context for link in commit.links] == [other.context for other in others]
+    assert [[link.context for link in other.links] for other in others] == [[commit.context]] * 2
+    assert commit.attributes["db.system.name"] == engine.dialect.name
 
 
 def test_a_transaction_is_bounded_but_one_append_is_never_divided(engine: Engine):

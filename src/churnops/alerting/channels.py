@@ -4,8 +4,9 @@ import logging
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import pbkdf2_hmac
@@ -13,6 +14,8 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Literal
 from urllib.parse import unquote
+
+from churnops.traces import span
 
 Kind = Literal["critical", "warning", "info", "good"]
 
@@ -133,8 +136,11 @@ def deliver(
         return {}
     tries = {channel: attempts if channel.problem is None else 1 for channel in messages}
     with ThreadPoolExecutor(len(messages)) as pool:
-        results = pool.map(lambda item: _send_in_time(item[0].send, item[1], tries[item[0]], timeout), messages.items())
-        return dict(zip(messages, results, strict=True))
+        results = [
+            pool.submit(copy_context().run, _send_in_time, channel, some, tries[channel], timeout)  # with its span
+            for channel, some in messages.items()
+        ]
+        return {channel: result.result() for channel, result in zip(messages, results, strict=True)}
 
 
 def without_secrets(text: str, url: str) -> str:
@@ -152,20 +158,21 @@ def without_secrets(text: str, url: str) -> str:
 
 
 def _send_in_time(
-    send: Callable[[Message, float], str | None], messages: Sequence[Message], attempts: int, timeout: float
+    channel: Channel, messages: Sequence[Message], attempts: int, timeout: float
 ) -> list[list[str | None]]:
     deadline = time.monotonic() + attempts * timeout
     outcomes: list[list[str | None]] = []
-    for message in messages:
-        errors: list[str | None] = []
-        while len(errors) < attempts and (left := deadline - time.monotonic()) > 0:
-            errors.append(send(message, min(timeout, left)))
-            if errors[-1] is None:
-                break
-            if len(errors) < attempts:
-                pause = min(0.5 * 2 ** (len(errors) - 1), timeout / 2, deadline - time.monotonic())
-                time.sleep(max(pause, 0.0))
-        outcomes.append(errors)
+    with span("send alerts", {"churnops.channel": channel.label}):
+        for message in messages:
+            errors: list[str | None] = []
+            while len(errors) < attempts and (left := deadline - time.monotonic()) > 0:
+                errors.append(channel.send(message, min(timeout, left)))
+                if errors[-1] is None:
+                    break
+                if len(errors) < attempts:
+                    pause = min(0.5 * 2 ** (len(errors) - 1), timeout / 2, deadline - time.monotonic())
+                    time.sleep(max(pause, 0.0))
+            outcomes.append(errors)
     return outcomes
 
 

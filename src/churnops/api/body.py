@@ -6,6 +6,7 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope
 
 from churnops.api.problems import Problem
+from churnops.traces import span
 
 JSON = "application/json"
 
@@ -91,16 +92,17 @@ async def receive_body(
         raise _too_large(max_bytes)
     size, more = 0, True
     try:
-        async with asyncio.timeout(seconds):
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Problem(400, "disconnected", "the client closed the connection")
-                piece, more = message.get("body", b""), message.get("more_body", False)
-                size += len(piece)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
-                take(piece)
+        with span("receive body"):
+            async with asyncio.timeout(seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Problem(400, "disconnected", "the client closed the connection")
+                    piece, more = message.get("body", b""), message.get("more_body", False)
+                    size += len(piece)
+                    if size > max_bytes:
+                        raise _too_large(max_bytes)
+                    take(piece)
     except TimeoutError:
         raise Problem(408, "slow", f"the body did not arrive within {seconds:g} seconds") from None
     scope["state"]["whole"] = True

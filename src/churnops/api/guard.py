@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from churnops.api.body import header, is_left_unread
 from churnops.api.metrics import Metrics
 from churnops.api.problems import MEDIA_TYPE, Problem
+from churnops.traces import trace_id
 
 log = logging.getLogger("churnops.api")
 
@@ -59,6 +60,7 @@ class _Answering:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem."""
+        self._scope["state"]["problem"] = problem.slug
         headers = [(b"content-type", MEDIA_TYPE.encode()), *problem.raw_headers]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self._send({"type": "http.response.body", "body": problem.body(self._request_id)})
@@ -67,8 +69,9 @@ class _Answering:
 class Guard:
     """ASGI middleware that gives each request an id, answers problems, logs a line and counts requests.
 
-    `scope["state"]` passes `request_id` to the application, which adds `client` and `model_version`. `route` is the
-    route for the log and the metrics, unless the framework adds a route to the scope.
+    `scope["state"]` passes `request_id` to the application, which adds `client` and `model_version`. At the end it has
+    the `route`, and a refusal's `problem`. `route` is the route for the log and the metrics, unless the framework adds
+    a route to the scope.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, route: str = UNKNOWN_ROUTE) -> None:
@@ -110,7 +113,7 @@ class Guard:
             await answer.refuse(Problem(500, "defect", "internal error: search the log for the request id"))
         finally:
             seconds = time.perf_counter() - started
-            route = getattr(scope.get("route"), "path", self._route)
+            route = state["route"] = getattr(scope.get("route"), "path", self._route)
             method = scope["method"] if scope["method"] in METHODS else UNKNOWN_METHOD
             self._metrics.request(route, method, answer.status, seconds)
             _write_line(scope, state, route, answer.status, seconds)
@@ -129,14 +132,15 @@ def _write_line(scope: Scope, state: dict[str, Any], route: str, status: int, se
     The logging package, or a JSON encoder, would take several times as long. The line has the route, not the path,
     because a path may contain a customer's id.
     """
-    address = scope.get("client")
+    address, trace = scope.get("client"), trace_id()
     second, millisecond = divmod(time.time_ns() // 1_000_000, 1000)
     line = (
         f'{{"time":"{_time(second)}.{millisecond:03}+00:00","level":"info","message":"request",'
         f'"request_id":"{state["request_id"]}","method":{_json(scope["method"])},"route":{_json(route)},'
         f'"status":{status},"milliseconds":{round(seconds * 1000.0, 3)},'
         f'"client":{_json(state["client"].name if "client" in state else None)},'
-        f'"address":{_json(address[0] if address else None)},"model_version":{_json(state.get("model_version"))}}}\n'
+        f'"address":{_json(address[0] if address else None)},"model_version":{_json(state.get("model_version"))}'
+        + (f',"trace_id":"{trace}"}}\n' if trace else "}\n")
     )
     with contextlib.suppress(OSError, ValueError):  # the request is answered even if the log cannot be written
         sys.stderr.write(line)
@@ -162,6 +166,8 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
+        if trace := trace_id():
+            line["trace_id"] = trace
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line)

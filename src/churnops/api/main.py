@@ -8,7 +8,7 @@ import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from churnops.api.routes import ROUTERS
 from churnops.api.service import Service
 from churnops.api.stopping import WORKER_SECONDS, end_with_parent, ending_within
 from churnops.settings import Settings, apply_permissions, find_config, load_settings
+from churnops.traces import recording
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -60,7 +61,15 @@ async def _serving(app: "Application", settings: Settings | None, metrics: Metri
     if settings is None:  # this process is the service's own
         apply_permissions(chosen)
     app.root_path = chosen.api.root_path
-    app.cors = CrossOrigin(app.answer, metrics, chosen.api.cors_origins) if chosen.api.cors_origins else None
+    app.front = app.answer
+    if chosen.api.cors_origins:
+        app.front = CrossOrigin(app.front, metrics, chosen.api.cors_origins)
+    traces = ExitStack()
+    traces.enter_context(recording(chosen.traces))
+    if chosen.traces:
+        from churnops.api.traced import Traced  # imports OpenTelemetry
+
+        app.front = Traced(app.front)
     app.state.service = service = Service(chosen, metrics)
     await service.refresh_keys()
     await service.refresh_model()
@@ -76,24 +85,24 @@ async def _serving(app: "Application", settings: Settings | None, metrics: Metri
         working.cancel()
         with suppress(asyncio.CancelledError):
             await working
-        await service.stop()
+        await asyncio.gather(service.stop(), asyncio.to_thread(traces.close))
 
 
 class Application(FastAPI):
     """FastAPI with `direct` paths, which are answered in front of the framework (see `churnops.api.predict`).
 
-    `cors` answers every request if pages of other origins are allowed (see `churnops.api.cors`).
+    `front` answers every request: `answer`, behind the middleware of origins and traces if the settings ask for it.
     """
 
     direct: Mapping[str, ASGIApp]
-    cors: ASGIApp | None = None
+    front: ASGIApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await (self.cors or self.answer)(scope, receive, send)
+        await (self.front or self.answer)(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request as if no other origin existed."""
+        """Answer one request without that middleware."""
         path, root = scope.get("path", ""), self.root_path or scope.get("root_path", "")
         if root and path.startswith(f"{root}/"):
             path = path.removeprefix(root)

@@ -13,6 +13,7 @@ from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.service import Service
 from churnops.api.strict_json import parse_json
+from churnops.traces import span
 
 MAX_CUSTOMER_BYTES = 64 * 1024
 
@@ -33,7 +34,8 @@ class Predict:
         body = await read_body(scope, receive, MAX_CUSTOMER_BYTES, service.settings.api.timeout_seconds)
         served = service.model.require()
         state["model_version"] = served.version
-        record = served.form.read(parse_json(body, served.form.max_values))
+        with span("check"):
+            record = served.form.read(parse_json(body, served.form.max_values))
         answers, rows = answer(served, [record], state["client"].key)
         await service.recorder.record(rows)
         service.recorder.count_unknown(unknown_levels(answers))

@@ -15,6 +15,7 @@ from churnops.journal.layouts import pack_reasons
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
 from churnops.model.prediction import BriefExplanation
+from churnops.traces import span
 
 log = logging.getLogger("churnops.api")
 
@@ -38,8 +39,9 @@ def answer(
     """
     form, bundle = served.form, served.bundle
     try:
-        one = len(records) == 1
-        explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
+        with span("score and explain", {"churnops.rows": len(records)}):
+            one = len(records) == 1
+            explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:
         raise Problem(422, "no-score", "a value is too large for the model to score") from None
     now = datetime.now(UTC)
@@ -115,7 +117,8 @@ class Recorder:
         """
         if self._writer is not None:
             try:
-                await self._writer.append(rows)
+                with span("record", {"churnops.rows": len(rows)}):
+                    await self._writer.append(rows)
             except JournalError as error:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)

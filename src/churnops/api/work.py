@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive
 
 from churnops.api.problems import Problem
+from churnops.traces import span
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
@@ -45,7 +47,7 @@ class Threads:
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Return the function's result. If cancelled while waiting, the function is not called."""
         future: Future[T] = Future()
-        self._queue.put((future, partial(function, *arguments)))
+        self._queue.put((future, partial(copy_context().run, function, *arguments)))  # the context has the span
         result: T = await asyncio.wrap_future(future)
         return result
 
@@ -212,12 +214,13 @@ class Work:
         Problem
             503 if too many requests compute, 400 if the client disconnects.
         """
-        if size <= LOOP_BYTES:
-            return at_once(steps)
-        with self._computations.hold():
-            if size <= LARGE_BYTES:
-                return await while_connected(receive, self._compute.compute(steps))
-            return await while_connected(receive, self._alone(steps))
+        with span("compute"):
+            if size <= LOOP_BYTES:
+                return at_once(steps)
+            with self._computations.hold():
+                if size <= LARGE_BYTES:
+                    return await while_connected(receive, self._compute.compute(steps))
+                return await while_connected(receive, self._alone(steps))
 
     async def _alone(self, steps: Steps[T]) -> T:
         """Compute one large body at a time, as each takes many times its bytes in memory."""
@@ -226,11 +229,13 @@ class Work:
 
     async def upload(self, receive: Receive, steps: Steps[T]) -> T:
         """Compute for an upload. Its body is on disk, and `Uploads` limits the number of uploads."""
-        return await while_connected(receive, self._compute.compute(steps))
+        with span("compute"):
+            return await while_connected(receive, self._compute.compute(steps))
 
     async def step(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run one step of a computation in a thread; the caller watches for a disconnect."""
-        return await self._compute.run(function, *arguments)
+        with span("compute"):
+            return await self._compute.run(function, *arguments)
 
     async def ask(self, receive: Receive, function: Callable[..., T], *arguments: Any) -> T:
         """Query the journal for a client; a running query is not cancelled.
@@ -240,7 +245,7 @@ class Work:
         Problem
             503 if too many queries wait, 400 if the client disconnects.
         """
-        with self._questions.hold():
+        with self._questions.hold(), span("ask the journal"):
             return await while_connected(receive, self._journal.run(function, *arguments))
 
     def close(self) -> None:

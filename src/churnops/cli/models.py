@@ -305,12 +305,14 @@ def predict(
     from churnops.project import Project
     from churnops.scoring.file import FileScorer
     from churnops.scoring.folder import FolderScorer
+    from churnops.traces import command
 
     settings = settings_of(ctx)
     project = Project(settings)
     project.place.refresh()
     table = local_table(settings, source)
     with (
+        command("churnops predict", settings.traces),
         rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
         result(settings, target, [source], overwrite=force) as (written, overwrite),
     ):

@@ -4,11 +4,11 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import (
@@ -24,6 +24,10 @@ from sqlalchemy.exc import (
 from churnops.errors import JournalError
 from churnops.journal.database import commit_directly, is_sqlite_file, reason
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
+from churnops.traces import current, shared_span
+
+if TYPE_CHECKING:
+    from churnops.traces.recorder import Span
 
 LOOP_ROWS = 500
 """Largest number of rows that the asyncio loop commits itself, in a few milliseconds; a thread commits more."""
@@ -42,6 +46,7 @@ class _Append(NamedTuple):
     at: float
     rows: Sequence[PredictionRow]
     written: asyncio.Future[None]
+    span: "Span | None"
 
 
 class JournalWriter:
@@ -69,6 +74,8 @@ class JournalWriter:
         self._max_pending = max_pending
         self._timeout = timeout
         self._inline = inline and is_sqlite_file(engine)
+        system = {"db.system.name": engine.dialect.name}  # attributes of a commit's span
+        self._about = system | {"db.operation.name": "INSERT", "db.collection.name": "predictions"}
         self._connection: Connection | None = None  # the loop's own connection
         # Only the loop uses these: waiting appends, number of uncommitted rows, whether the thread has a group.
         self._waiting: list[_Append] = []
@@ -109,7 +116,7 @@ class JournalWriter:
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         self._pending += len(rows)
-        self._waiting.append(_Append(time.monotonic(), rows, written))
+        self._waiting.append(_Append(time.monotonic(), rows, written, current()))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._hand_over)  # after the loop's present callbacks, which may append too
@@ -156,7 +163,8 @@ class JournalWriter:
                 self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
                 self._connection.rollback()
             rows = [row for append in group for row in append.rows]
-            commit_directly(self._connection, partial(insert_predictions, self._connection, rows))
+            with self._span(group):
+                commit_directly(self._connection, partial(insert_predictions, self._connection, rows))
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
@@ -182,7 +190,8 @@ class JournalWriter:
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return each append's error. Raises nothing, because the thread must go on."""
         try:
-            self._commit([row for append in group for row in append.rows])
+            with self._span(group):
+                self._commit([row for append in group for row in append.rows])
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
@@ -192,6 +201,10 @@ class JournalWriter:
             return [self._write([append])[0] for append in group]  # so that only the faulty append fails
         self._note(None)
         return [None] * len(group)
+
+    def _span(self, group: list[_Append]) -> AbstractContextManager[object]:
+        """Return the span of a commit, for the requests that it serves."""
+        return shared_span("INSERT predictions", (append.span for append in group), self._about)
 
     def _note(self, failure: str | None) -> None:
         self._attempted_at = time.monotonic()

@@ -7,9 +7,11 @@ from churnops.pipelines.release import Gate, Release, ReleaseCandidate, check_re
 from churnops.project import Project
 from churnops.registry import Registry
 from churnops.settings import Settings
+from churnops.traces import operation
 from churnops.tracking import Tracker
 
 
+@operation("churnops promote")
 def promote(
     settings: Settings, version: int, reason: str, *, force: bool = False, accept_leak: Iterable[str] = ()
 ) -> Release:

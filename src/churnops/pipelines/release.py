@@ -20,6 +20,7 @@ from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.follow import check_replicas
 from churnops.retraining.gate import Decision
+from churnops.traces import span
 
 LEAST_SECONDS = 5.0  # for the check of probabilities, if the replicas have used up the time
 
@@ -230,7 +231,8 @@ def _ask(project: Project, candidate: ReleaseCandidate, champion: Bundle, gate: 
     """Let the gate compare the candidate with the deployed model, and record its decision."""
     challenger = candidate.bundle
     try:
-        decision = compare_with_production(project, challenger, champion)
+        with span("ask the gate"):
+            decision = compare_with_production(project, challenger, champion)
     except ChurnopsError as error:
         if gate == "ask":
             raise
@@ -290,14 +292,16 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
     alerts = Alerts.of(project.settings, project.alerts)
     before, aftermath = deployed.current(), Aftermath()
     try:
-        deployed.deploy(bundle, candidate.version, ruling.reason, candidate.by)
+        with span("deploy"):
+            deployed.deploy(bundle, candidate.version, ruling.reason, candidate.by)
     except UnfinishedDeploymentError as error:  # the candidate is deployed nevertheless
         aftermath.add(str(error))
     aftermath.deployed = True
     check = None
     with aftermath.warning("the check through the API was not made"):
         if options.check_url:
-            check = _check(project, bundle, deployed.current() or "")
+            with span("check deployment"):
+                check = _check(project, bundle, deployed.current() or "")
     name, reason = bundle.version_name, ruling.reason
     rolled_back = check is not None and check.status == "failed" and before is not None
     if check is not None and rolled_back:
@@ -336,7 +340,8 @@ def _roll_back(
     """Roll back a deployment that failed its check, and announce it."""
     why = f"{bundle.version_name} failed its check through the API: {check.reason}"
     try:
-        restored = deployed.rollback(None, why, by)
+        with span("deploy"):
+            restored = deployed.rollback(None, why, by)
     except UnfinishedDeploymentError as error:
         aftermath.add(str(error))
         restored = deployed.link.resolve()

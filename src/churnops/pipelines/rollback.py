@@ -12,6 +12,7 @@ from churnops.pipelines.recovery import recover
 from churnops.project import Project
 from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.settings import Settings
+from churnops.traces import operation, span
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class RolledBack:
         }
 
 
+@operation("churnops rollback")
 def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> RolledBack:
     """Roll back to an earlier model, and announce it to the alert channels.
 
@@ -62,7 +64,8 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
             left = deployed.current()
             target = deployed.rollback_target(None if to is None else deployed.folder_of(to))
             try:
-                deployed.rollback(target.folder, reason)
+                with span("deploy"):
+                    deployed.rollback(target.folder, reason)
             except UnfinishedDeploymentError as error:  # the rollback happened nevertheless
                 aftermath.add(str(error))
             folder = deployed.link.resolve()

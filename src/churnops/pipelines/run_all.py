@@ -45,6 +45,7 @@ from churnops.registry.trained_on import save_trained_on
 from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
+from churnops.traces import operation
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.pipeline_run import Progress
 from churnops.training.select import select_features
@@ -135,6 +136,7 @@ class RunSummary:
         }
 
 
+@operation("churnops run")
 def run_all(
     settings: Settings,
     *,

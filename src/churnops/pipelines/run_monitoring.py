@@ -25,6 +25,7 @@ from churnops.pipelines.sources import BatchSource
 from churnops.project import Project
 from churnops.retraining.policy import RetrainingTask, scheduled
 from churnops.settings import LIVE, Settings
+from churnops.traces import operation, span
 from churnops.tracking import Tracker
 
 EXPERIMENT = "ChurnPrediction-Monitoring"
@@ -72,6 +73,7 @@ class MonitoringSummary:
         }
 
 
+@operation("churnops monitor")
 def run_monitoring(
     settings: Settings,
     source: BatchSource,
@@ -131,7 +133,8 @@ def run_monitoring(
 def _cycle(project: Project, bundle: Bundle, source: BatchSource) -> MonitoringCycle:
     """Collect a batch and check it: the step that is tracked."""
     started = datetime.now(UTC)
-    batch = source.collect(project.settings, project.journal, bundle)
+    with span("collect customers"):
+        batch = source.collect(project.settings, project.journal, bundle)
     if source.path is not None and project.simulated.holds(source.path):
         batch = replace(batch, simulated=True)
     if batch.simulated and not project.settings.demonstration:  # the file may have changed since it was checked

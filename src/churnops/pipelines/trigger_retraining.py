@@ -45,12 +45,14 @@ from churnops.retraining.rows import ProductionRows
 from churnops.retraining.summary import RetrainingSummary
 from churnops.schema import Schema
 from churnops.settings import Settings
+from churnops.traces import operation
 from churnops.tracking import PipelineRun, Tracker
 from churnops.tracking.pipeline_run import Progress
 
 RUNNING = "another retraining is running and will write its own summary"
 
 
+@operation("churnops retrain")
 def trigger_retraining(
     settings: Settings,
     task: RetrainingTask,

@@ -28,6 +28,7 @@ from churnops.scoring.join import join
 from churnops.scoring.manifest import PartRecord, unexpected_cells
 from churnops.scoring.table import check_expected, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
+from churnops.traces import span
 
 ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
 MAX_WORKERS = 4  # each worker keeps a batch and its explanations in memory
@@ -155,11 +156,13 @@ class FileScorer:
             others = others_read(target.suffix)
             replaced = notices([source], source.name, bundle.schema, others, on_message)
             with unfinished.keeping_parts():
-                records = self._score_parts(source, bundle, unfinished, accepted.missing, on_rows)
+                with span("score"):
+                    records = self._score_parts(source, bundle, unfinished, accepted.missing, on_rows)
                 if _contents(source) != contents:
                     raise DataError(f"{source} changed while it was read: type the command again")
                 check_expected(unexpected_cells(records), bundle, source.name, accepted)
-                _publish(unfinished, records)
+                with span("publish"):
+                    _publish(unfinished, records)
         return ScoredFile.of(records, bundle, resumed, replaced)
 
     def identity(self, bundle: Bundle, contents: Mapping[str, Any]) -> dict[str, Any]:

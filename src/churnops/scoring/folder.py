@@ -20,6 +20,7 @@ from churnops.scoring.manifest import MANIFEST, PartRecord, unexpected_cells
 from churnops.scoring.part import PartScorer, score_part
 from churnops.scoring.table import check_expected
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
+from churnops.traces import span
 
 SUCCESS = "_SUCCESS"
 
@@ -80,12 +81,14 @@ class FolderScorer:
                 tuple(sorted(accepted.missing)),
             )
             with unfinished.keeping_parts():
-                records = self._score_parts(data.parts(), scorer, on_rows, on_message)
+                with span("score"):
+                    records = self._score_parts(data.parts(), scorer, on_rows, on_message)
                 if DataSet.of(source).sha256 != data.sha256:
                     raise DataError(f"{source} changed while it was read: type the command again")
                 cells = unexpected_cells(records)
                 check_expected(cells, bundle, source.name, accepted)
-                _publish(unfinished, records, bundle, explained=options.explain)
+                with span("publish"):
+                    _publish(unfinished, records, bundle, explained=options.explain)
         return ScoredFile.of(records, bundle, resumed, replaced)
 
     def _score_parts(

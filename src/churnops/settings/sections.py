@@ -328,6 +328,7 @@ class Settings(_Section):
     permissions: Literal["private", "group"] = "private"
     demonstration: Annotated[bool, Flag()] = False
     safe_csv: Annotated[bool, Flag()] = False
+    traces: Annotated[bool, Flag()] = False
     data: DataSettings = DataSettings()
     features: FeatureSettings = FeatureSettings()
     training: TrainingSettings = TrainingSettings()

@@ -18,6 +18,7 @@ from churnops.model import Bundle
 from churnops.process import this_process
 from churnops.settings import Settings
 from churnops.step import StepResult
+from churnops.traces import span
 from churnops.tracking.ending import PROCESS_TAG, closing, noted
 from churnops.tracking.environment import environment, git_commit, requirements
 from churnops.tracking.output import kept_output
@@ -117,7 +118,7 @@ class PipelineRun:
         started = time.perf_counter()
         run_id = self.runs[name] = self._create(name, self.run_id)
         files: dict[str, str | bytes | Path] = {**self._environment, **function_source(function)}
-        with closing(self._client, run_id):
+        with span(name), closing(self._client, run_id):
             try:
                 with kept_output() as output:
                     result = function(*args, **kwargs)
