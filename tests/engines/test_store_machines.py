@@ -14,6 +14,7 @@ from churnops.registry import DeploymentFolder
 from churnops.registry.place import OvertakenError
 from churnops.registry.store_place import StorePlace
 from churnops.training.train import TrainedModels
+from tests.support.deployments import prune
 from tests.support.object_stores import StoreServer
 
 
@@ -42,5 +43,5 @@ def test_machines_deploy_in_turn_and_one_of_two_at_once(machines: list[Deploymen
     assert [d.closed for d in one.log.history()] == ["done", "done", "done", "undone"]
     with one.locked():
         assert one.current() == first
-        assert [name[-3:] for name in one.prune(0).folders] == ["-v2", "-v3"]
+        assert [name[-3:] for name in prune(one, 0)] == ["-v2", "-v3"]
         assert one.place.names() == {first}

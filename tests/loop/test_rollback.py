@@ -1,4 +1,4 @@
-"""Promoting through the gate, going back, the history and pruning, as they are typed while the service answers."""
+"""Promoting through the gate, going back and the history, as they are typed while the service answers."""
 
 import json
 import re
@@ -224,31 +224,6 @@ def test_a_check_that_cannot_run_is_reported_and_undoes_nothing(
     said = json.loads(typed("promote", "2", "--reason", "a test", "--force", "--json").stdout)
     assert said["status"] == "deployed"
     assert "127.0.0.1:9" in said["warning"]
-
-
-def test_pruning_keeps_rollback_targets_and_lists_removed_versions(
-    settings: Settings, typed: Callable[..., Result], trained_models: Trained
-):
-    for number, version in enumerate("21212"):
-        typed("promote", version, "--reason", f"number {number}", "--force")
-    names = sorted(path.name for path in settings.path("models/versions").iterdir())
-    before = settings.path("models/production").resolve()
-    shown = typed("models", "prune", "--keep", "6").stdout
-    assert shown == "Removed 0 folders, 0.0 MB\n"
-
-    with opened_registry(settings) as registry:
-        other = replace(trained_models.good, threshold=0.9)
-        deployed = registry.deployed
-        deployed.deploy(other, 3, "not in the store")
-        deployed.rollback(deployed.folder_of(1), "back")
-    removed = json.loads(typed("models", "prune", "--keep", "0", "--json").stdout)
-    left = {path.name for path in settings.path("models/versions").iterdir()}
-    assert removed["bytes"] > 0
-    assert len(removed["removed"]) == 1
-    assert removed["removed"][0].endswith("-v3")
-    assert left == set(names)  # every other one is of the version in production or the previous one
-    assert before.is_dir()
-    typed("rollback")
 
 
 def test_rollback_needs_no_mlflow_and_the_next_service_sets_aliases(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from churnops.journal import Deployment
 from churnops.project import Project
-from churnops.registry import Registry
+from churnops.registry import DeploymentFolder, Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking import Tracker
 
@@ -40,3 +40,11 @@ def opened_registry(settings: Settings) -> Iterator[Registry]:
 def aliases(settings: Settings) -> dict[str, int]:
     with closing(sqlite3.connect(settings.path("mlflow.db"))) as connection:
         return dict(connection.execute("SELECT alias, version FROM registered_model_aliases").fetchall())
+
+
+def prune(folder: DeploymentFolder, keep: int) -> list[str]:
+    """Remove the version folders that are not in use; return their names, oldest deployment first."""
+    used = folder.in_use(keep)
+    gone = [name for name in folder.names() if name not in used]
+    folder.remove(gone)
+    return gone

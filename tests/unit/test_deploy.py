@@ -17,6 +17,7 @@ from churnops.registry.folder import AliasesBehindError, who
 from churnops.registry.place import Place
 from churnops.registry.store_place import StorePlace
 from churnops.training.train import TrainedModels
+from tests.support.deployments import prune
 from tests.support.object_stores import memory_store
 
 
@@ -336,14 +337,17 @@ def test_a_rollback_that_never_happened_is_not_part_of_the_history(
     assert in_production([]) == []
 
 
-def test_pruning_keeps_newest_deployed_previous_and_protected_ones(folder: DeploymentFolder, versions: list[str]):
+def test_pruning_keeps_newest_deployed_and_previous_ones(folder: DeploymentFolder, versions: list[str]):
     folder.rollback(versions[1], "far back")  # so the way back leads to the first
+    assert folder.in_use(1) == {
+        versions[0]: "target of `churnops rollback`",
+        versions[1]: "deployed",
+        versions[3]: "one of the newest deployments",
+    }
     third = sum(file.stat().st_size for file in (folder.versions / versions[2]).iterdir())
-    pruned = folder.prune(1)
-    assert (pruned.folders, pruned.bytes) == ((versions[2],), third)
+    assert folder.remove([versions[2]]) == third
     assert sorted(path.name for path in folder.versions.iterdir()) == [versions[0], versions[1], versions[3]]
-    assert folder.prune(0, protected=[versions[3]]).folders == ()
-    assert folder.prune(0).folders == (versions[3],)
+    assert prune(folder, 0) == [versions[3]]
     assert folder.rollback(None, "still possible").name == versions[0]
     with pytest.raises(RegistryError, match="its folder was removed: `churnops promote 4`"):
         folder.rollback(versions[3], "removed")
@@ -357,7 +361,7 @@ def test_pruning_goes_by_the_log_and_not_by_the_times_in_names(
         bundles[0].save(folder.versions / name)
         log.open_intent(Intent(folder=name, version=number, content_sha256="a", previous=None, reason="r", by="me"))
         log.close(log.history()[-1], "done")
-    assert folder.prune(1).folders == (names[0],)
+    assert prune(folder, 1) == [names[0]]
 
 
 def test_pruning_touches_no_foreign_file_and_no_link(folder: DeploymentFolder, versions: list[str], tmp_path: Path):
@@ -370,7 +374,7 @@ def test_pruning_touches_no_foreign_file_and_no_link(folder: DeploymentFolder, v
     (folder.versions / "20200101T000000.000000Z-xgboost-v8").write_text("a file")
     (folder.versions / ".removed-link").symlink_to(elsewhere)
     (folder.versions / versions[0] / "inside").symlink_to(elsewhere)
-    assert folder.prune(0).folders == (versions[0], versions[1])
+    assert prune(folder, 0) == [versions[0], versions[1]]
     assert (elsewhere / "precious.txt").read_text() == "keep me"
     left = {path.name for path in folder.versions.iterdir()}
     assert left == {*versions[2:], "notes", link.name, "20200101T000000.000000Z-xgboost-v8", ".removed-link"}
@@ -378,7 +382,7 @@ def test_pruning_touches_no_foreign_file_and_no_link(folder: DeploymentFolder, v
     folder.versions.rename(tmp_path / "moved")
     folder.versions.symlink_to(tmp_path / "moved")
     with pytest.raises(RegistryError, match="is a link, and nothing is removed through a link"):
-        folder.prune(0)
+        folder.remove([])
 
 
 def test_a_killed_pruning_leaves_whole_bundles_and_is_finished_next(
@@ -388,13 +392,12 @@ def test_a_killed_pruning_leaves_whole_bundles_and_is_finished_next(
     with monkeypatch.context() as patch:
         patch.setattr("churnops.registry.place.shutil.rmtree", stop)
         with pytest.raises(ProcessEndsError):
-            folder.prune(1)
+            prune(folder, 1)
     for path in folder.versions.glob("[!.]*"):
         assert Bundle.load(path)
     assert sorted(path.name for path in folder.versions.glob("[!.]*")) == versions[2:]
-    pruned = folder.prune(1)
-    assert pruned.folders == ()
-    assert pruned.bytes > 0
+    assert folder.names() == versions[2:]
+    assert folder.remove([]) > 0
     assert sorted(path.name for path in folder.versions.iterdir()) == versions[2:]
 
 
@@ -405,11 +408,11 @@ def test_an_open_intents_folder_is_not_pruned(
         patch.setattr(folder.place, "swap", stop)
         with pytest.raises(ProcessEndsError):
             folder.rollback(versions[0], "killed")
-    assert folder.prune(0).folders == (versions[1],)
+    assert prune(folder, 0) == [versions[1]]
 
 
 def test_pruning_nothing_removes_nothing(folder: DeploymentFolder):
-    assert folder.prune(0).folders == ()
+    assert prune(folder, 0) == []
 
 
 def test_a_user_without_a_name_is_recorded_by_number(monkeypatch: pytest.MonkeyPatch):

@@ -19,6 +19,7 @@ from churnops.registry.production_document import PRODUCTION
 from churnops.registry.reference import reference_path, save_reference
 from churnops.registry.store_place import StorePlace
 from churnops.training.train import TrainedModels
+from tests.support.deployments import prune
 from tests.support.object_stores import memory_store
 
 
@@ -150,7 +151,7 @@ def test_a_rollback_returns_a_version_that_another_machine_pruned(
         names.append(deploy(one, bundles[number % 2], number + 1))
         two.place.follow()
     with one.locked():
-        assert one.prune(1).folders == tuple(names[:2])
+        assert prune(one, 1) == names[:2]
     with two.locked():
         assert two.rollback(names[0], "the best").name == names[0]
     one.place.follow()
@@ -287,7 +288,7 @@ def test_pruning_spares_a_version_that_another_machine_is_copying(
 
     def meanwhile(intent: Intent) -> int:
         with one.locked():
-            assert one.prune(0).folders == ()
+            assert prune(one, 0) == []
         return open_intent(intent)
 
     monkeypatch.setattr(log, "open_intent", meanwhile)
@@ -304,7 +305,19 @@ def test_pruning_removes_versions_from_the_store_too(
     names = [deploy(one, bundles[number % 2], number + 1) for number in range(4)]
     shutil.rmtree(two.folder, ignore_errors=True)
     with two.locked():
-        assert two.prune(1).folders == tuple(names[:2])
+        assert prune(two, 1) == names[:2]
     assert {entry.name.split("/")[1] for entry in store.entries("versions")} == set(names[2:])
     with one.locked():
-        assert one.prune(1).folders == tuple(names[:2])  # the copies of this machine
+        assert prune(one, 1) == names[:2]  # the copies of this machine
+
+
+def test_files_on_training_customers_are_removed_from_the_store_too(
+    machines: list[DeploymentFolder], store: ObjectStore, bundles: tuple[Bundle, Bundle]
+):
+    one, two = machines
+    content = bundles[0].content_sha256
+    save_reference(one.folder, content, b"a sample")
+    deploy(one, bundles[0])
+    assert two.place.remove_customers(content) == 0
+    assert list(store.entries("reference")) == []
+    assert one.place.remove_customers(content) == len(b"a sample")

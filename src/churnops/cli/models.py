@@ -115,35 +115,35 @@ def models(ctx: click.Context, as_json: bool) -> None:
 
 @models.command("prune")
 @click.option(
-    "--keep", type=click.IntRange(0), required=True, metavar="N", help="Number of newest deployments to keep."
+    "--keep",
+    type=click.IntRange(0),
+    required=True,
+    metavar="N",
+    help="Number of newest versions, and of newest deployments, to keep.",
 )
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @json_option
 @click.pass_context
-def models_prune(ctx: click.Context, keep: int, as_json: bool) -> None:
-    """Delete the folders of old deployments, without confirmation.
+def models_prune(ctx: click.Context, keep: int, dry_run: bool, as_json: bool) -> None:
+    """Delete the files of versions that are not in use, without confirmation.
 
-    The folders are below models/versions. The deployed model, the target of `churnops rollback`, and the versions with
-    the aliases previous and challenger always stay. MLflow keeps a copy of each version: `churnops promote` deploys it
-    again.
+    The files of a version are its folders below models/versions, its model in MLflow, the hashes of its training
+    customers and its reference sample. They go together, and the version cannot be promoted any more. It stays in the
+    list of `churnops models`, and its run and its model card stay in MLflow.
+
+    These versions always stay: the deployed one, the target of `churnops rollback`, those with an alias, such as the
+    challenger, the newest one, those with which a replica answers, and those whose predictions wait for outcomes. Of a
+    version that stays, older folders are deleted.
 
     \b
-    Example:
+    Examples:
+      churnops models prune --keep 5 --dry-run   show each version, and why it stays or goes
       churnops models prune --keep 5
     """  # noqa: D301
-    from churnops.project import Project
-    from churnops.registry import Registry
-    from churnops.tracking import Tracker
+    from churnops.pipelines.retention import prune_models
 
-    settings = settings_of(ctx)
-    with Project.open(settings) as project:
-        registry = Registry(Tracker(settings), project.folder)
-        with registry.deployed.locked():
-            pruned = registry.prune(keep)
-    number = len(pruned.folders)
-    lines = [f"Removed {folder}" for folder in pruned.folders]
-    lines.append(f"Removed {number} {'folder' if number == 1 else 'folders'}, {pruned.bytes / 1e6:.1f} MB")
-    document = {"removed": pruned.folders, "bytes": pruned.bytes}
-    show_done(as_json, lambda: document, lambda: click.echo("\n".join(lines)))
+    pruned = prune_models(settings_of(ctx), keep, dry_run=dry_run)
+    show_done(as_json, pruned.to_json, lambda: click.echo(pruned.sentences))
 
 
 @models.command("card")

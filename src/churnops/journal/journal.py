@@ -1,6 +1,6 @@
 """The journal: predictions joined with their outcomes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,7 +16,7 @@ from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
 from churnops.journal.predictions import ALL_TIMES, PredictionRow, times_of
 from churnops.journal.seen import unmatched
 from churnops.journal.stored_layouts import answered_by, read_layouts
-from churnops.journal.tables import labels, microseconds, moment, predictions
+from churnops.journal.tables import labels, layouts, microseconds, moment, predictions
 from churnops.schema import is_blank
 
 _PAGE = 1_000  # rows fetched at a time
@@ -165,6 +165,13 @@ class Journal:
         with answering(), self._engine.connect() as connection:
             begin = connection.execute(query).scalar()
         return None if begin is None else moment(begin)
+
+    def answering_since(self, since: datetime, contents: Collection[str]) -> set[str]:
+        """Return the content hashes, out of `contents`, of models that have a prediction since a time."""
+        newer = exists().where(predictions.c.layout == layouts.c.id, predictions.c.at >= microseconds(since))
+        query = select(layouts.c.content_sha256).where(layouts.c.content_sha256.in_(contents), newer)
+        with answering(), self._engine.connect() as connection:
+            return set(connection.execute(query).scalars())
 
     def waiting(self, since: datetime, until: datetime, content_sha256: str) -> tuple[int, datetime | None]:
         """Return the number of a model's predictions in a window that have a label, and the earliest one's time."""

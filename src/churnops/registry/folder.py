@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,8 @@ MoveAliases = Callable[[str], None]
 """Moves MLflow's alias `production` to the version with this content hash. A repeated call changes nothing."""
 
 _FOLDER_NAME = re.compile(FOLDER_NAME)
+NEWEST = "one of the newest deployments"
+"""Use of a version folder, unless it has a better one."""
 NEXT = "the next `churnops serve` or deployment moves the aliases"
 CLOSES = "the next `churnops serve` or deployment closes it"
 
@@ -39,14 +41,6 @@ class UnfinishedDeploymentError(RegistryError):
 
 class AliasesBehindError(UnfinishedDeploymentError):
     """MLflow's aliases could not be moved."""
-
-
-@dataclass(frozen=True)
-class Pruned:
-    """Removed version folders, oldest first, and the size of their files."""
-
-    folders: tuple[str, ...]
-    bytes: int
 
 
 def who() -> str:
@@ -225,18 +219,38 @@ class DeploymentFolder:
             finished.append(replace(intent, closed="done"))
         return undone + finished
 
-    def prune(self, keep: int, protected: Collection[str] = ()) -> Pruned:
-        """Remove the oldest version folders, and unfinished folders of killed processes.
+    def names(self) -> list[str]:
+        """Return the names of the version folders, oldest deployment first.
 
-        The deployed model, the rollback's target and the folders of open intents always stay. So do later folders
-        without an entry in the log: another machine may be copying one to the store.
+        The log gives the order, because the time in a name may be wrong. Folders that it lacks come first.
+        """
+        order = self._order()
+        return sorted(filter(_FOLDER_NAME.fullmatch, self.place.names()), key=lambda name: (order.get(name, 0), name))
+
+    def in_use(self, keep: int) -> dict[str, str]:
+        """Return the names of the version folders that must stay, each with the reason.
 
         Parameters
         ----------
         keep
-            Number of newest folders that stay.
-        protected
-            Names of further folders that stay.
+            Number of newest deployments whose folders stay.
+        """
+        names, order, current = self.names(), self._order(), self.current()
+        used = dict.fromkeys(names[max(len(names) - keep, 0) :], NEWEST)
+        for name in names:  # another machine copies a new folder to the store before it writes the log
+            if name not in order and name > (current or ""):
+                used[name] = "newer than the deployed version"
+        with suppress(RegistryError):  # a rollback has no target
+            used[self._replaced().folder] = "target of `churnops rollback`"
+        for intent in self.log.open_intents():
+            for name in filter(None, (intent.folder, intent.previous)):
+                used[name] = "its deployment is unfinished"
+        if current is not None:
+            used[current] = "deployed"
+        return {name: reason for name, reason in used.items() if name in names}
+
+    def remove(self, names: Collection[str]) -> int:
+        """Remove version folders, and unfinished ones of killed processes; return the size of their files in bytes.
 
         Raises
         ------
@@ -245,18 +259,11 @@ class DeploymentFolder:
         """
         if self.versions.is_symlink():
             raise RegistryError(f"{self.versions} is a link, and nothing is removed through a link: prune its target")
-        order = {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
-        # Ordered by the log, because the time in a name may be wrong; folders older than the log come first.
-        names = sorted(filter(_FOLDER_NAME.fullmatch, self.place.names()), key=lambda name: (order.get(name, 0), name))
-        current = self.current() or ""
-        stay: set[str | None] = {*names[max(len(names) - keep, 0) :], *protected, current}
-        stay |= {name for name in names if name not in order and name > current}
-        with suppress(RegistryError):  # a rollback has no target
-            stay.add(self._replaced().folder)
-        for intent in self.log.open_intents():
-            stay |= {intent.folder, intent.previous}
-        gone = [name for name in names if name not in stay]
-        return Pruned(tuple(gone), self.place.remove(gone))
+        return self.place.remove(names)
+
+    def _order(self) -> dict[str, int]:
+        """Return the place of each deployed folder in the log; rollbacks do not count."""
+        return {deployment.folder: deployment.id for deployment in self.log.history() if deployment.kind == "deploy"}
 
     def _check_bundle(self, target: "Deployment") -> None:
         """Refuse a rollback to a folder that is missing, is damaged or contains another bundle."""

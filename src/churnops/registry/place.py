@@ -10,6 +10,8 @@ from churnops.errors import RegistryError
 from churnops.files import file_lock, fsync_folder
 from churnops.model import Bundle
 from churnops.model.deployed import LINK, deployed, deployed_version
+from churnops.registry.reference import reference_path
+from churnops.registry.trained_on import trained_on_path
 
 if TYPE_CHECKING:
     from churnops.journal.deployment_log import Intent
@@ -111,6 +113,18 @@ class Place:
             if entry.name.startswith((REMOVED, UNFINISHED)) and is_folder(entry):
                 freed += sum(file.lstat().st_size for file in entry.rglob("*") if not file.is_dir())
                 shutil.rmtree(entry)
+        return freed
+
+    def customer_files(self, content_sha256: str) -> list[Path]:
+        """Return the paths of the files on a model's training customers, which need not exist."""
+        return [trained_on_path(self.folder, content_sha256), reference_path(self.folder, content_sha256)]
+
+    def remove_customers(self, content_sha256: str) -> int:
+        """Remove the files on a model's training customers; return their size in bytes."""
+        files = [path for path in self.customer_files(content_sha256) if path.is_file()]
+        freed = sum(path.stat().st_size for path in files)
+        for path in files:
+            path.unlink()
         return freed
 
     def check_link(self) -> None:

@@ -5,27 +5,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
+from urllib.parse import unquote, urlsplit
 
 from churnops.errors import BundleError, RegistryError, redact
 from churnops.evaluation.leaks import LEAKS
 from churnops.files import temporary_folder
 from churnops.model import Bundle
-from churnops.registry.folder import DeploymentFolder, Pruned
+from churnops.registry.folder import DeploymentFolder
 from churnops.tracking import Tracker
 from churnops.tracking.answers import answering
-from churnops.tracking.models import ARTIFACT
+from churnops.tracking.models import ARTIFACT, remove_files
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 
 PRODUCTION, CHALLENGER, PREVIOUS = "production", "challenger", "previous"
-HASH_TAG, ALGORITHM_TAG, LEAKS_TAG = "content_sha256", "algorithm", "leaks"
+HASH_TAG, ALGORITHM_TAG, LEAKS_TAG, FILES_TAG = "content_sha256", "algorithm", "leaks", "files"
+Files = Literal["kept", "removing", "removed"]
 
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered version: number, aliases, content hash and the run that made it."""
+    """A registered version: number, aliases, content hash and the run that made it.
+
+    `files` is whether MLflow has the version's files; `removing` is left by an interrupted `churnops models prune`.
+    """
 
     version: int
     aliases: tuple[str, ...]
@@ -33,6 +38,7 @@ class ModelVersion:
     content_sha256: str
     created: datetime
     run_id: str
+    files: Files = "kept"
 
 
 class Registry:
@@ -50,6 +56,7 @@ class Registry:
         self.name = tracker.settings.registry.model_name
         self._client = tracker.client
         self._uri = tracker.uri
+        self._artifacts = tracker.settings.path(tracker.settings.tracking.artifacts)
         self.deployed = DeploymentFolder(folder.place, folder.log, self.name_production)
 
     def versions(self) -> list[ModelVersion]:
@@ -70,7 +77,7 @@ class Registry:
         return sorted(versions, key=lambda version: -version.version)
 
     def register(self, bundle: Bundle, address: str, run_id: str, tags: Mapping[str, str] | None = None) -> int:
-        """Return the version with this content; register the model logged at `address` if there is none.
+        """Return the version with this content and its files; register the model logged at `address` if there is none.
 
         The files of a known version stay as they are. They may lack leaks of `bundle`, so a tag keeps these.
 
@@ -81,13 +88,14 @@ class Registry:
         """
         import mlflow
 
-        if (known := self.version_of(bundle.content_sha256)) is not None:
+        known = self._newest(bundle.content_sha256)
+        if known is not None and known.files == "kept":
             if leaks := bundle.lineage.get(LEAKS):
                 with answering("the model registry", RegistryError):
-                    earlier = self._later_leaks(known)
+                    earlier = self._later_leaks(known.version)
                     tag = json.dumps(earlier | leaks)
-                    self._client.set_model_version_tag(self.name, str(known), LEAKS_TAG, tag)
-            return known
+                    self._client.set_model_version_tag(self.name, str(known.version), LEAKS_TAG, tag)
+            return known.version
         tags = {**(tags or {}), HASH_TAG: bundle.content_sha256, ALGORITHM_TAG: bundle.algorithm}
         with answering("the model registry", RegistryError):
             try:
@@ -128,8 +136,10 @@ class Registry:
         import mlflow
 
         registered = self._version(version)
+        if registered.files != "kept":
+            raise RegistryError(f"version {version} has no files any more: `churnops models prune` removed them")
+        address = self._address(version)
         with answering("the model registry", RegistryError):
-            address = self._client.get_model_version_download_uri(self.name, str(version))
             later = self._later_leaks(version)
         with temporary_folder() as folder:
             try:
@@ -178,18 +188,36 @@ class Registry:
                 raise RegistryError(f"the run of version {version} has no {name} that can be read: {reason}") from None
 
     def version_of(self, content_sha256: str) -> int | None:
-        """Return the number of the version with this content; None if it is not registered."""
-        return next((v.version for v in self.versions() if v.content_sha256 == content_sha256), None)
+        """Return the number of the newest version with this content; None if it is not registered."""
+        known = self._newest(content_sha256)
+        return known.version if known else None
 
-    def prune(self, keep: int) -> Pruned:
-        """Remove the oldest version folders; those of production, previous and challenger stay.
+    def mark_files(self, version: int, files: Files) -> None:
+        """Record whether a version has its files."""
+        with answering("the model registry", RegistryError):
+            self._client.set_model_version_tag(self.name, str(version), FILES_TAG, files)
 
-        See `DeploymentFolder.prune`. Versions in MLflow stay registered, and can be promoted again.
+    def owns_files(self, version: int) -> bool:
+        """Whether a version's files in MLflow belong to this project: those of a copied project may not."""
+        address = urlsplit(self._address(version))
+        local = address.scheme in ("file", "")
+        return not local or Path(unquote(address.path)).resolve().is_relative_to(self._artifacts.resolve())
+
+    def remove_files(self, version: int) -> int:
+        """Remove a version's files from MLflow, and return their size in bytes. The version stays registered.
+
+        Raises
+        ------
+        RegistryError
+            If MLflow's artifact store does not answer, or cannot remove files.
         """
-        named = [version for version in self.versions() if version.aliases]
-        contents = {version.content_sha256 for version in named}
-        protected = {d.folder for d in self.deployed.log.history() if d.content_sha256 in contents}
-        return self.deployed.prune(keep, protected)
+        try:
+            freed = remove_files(self._address(version), self._uri)
+        except Exception as error:  # each kind of artifact store raises its own errors
+            reason = redact(" ".join(str(error).split())[:300])
+            raise RegistryError(f"the files of version {version} cannot be removed from MLflow: {reason}") from None
+        self.mark_files(version, "removed")
+        return freed
 
     def name_production(self, content_sha256: str) -> None:
         """Move the alias `production` to the version with this content; the version that had it becomes `previous`.
@@ -208,6 +236,16 @@ class Registry:
             self._client.set_registered_model_alias(self.name, PRODUCTION, str(version))
             if CHALLENGER in aliases and int(aliases[CHALLENGER]) == version:
                 self._client.delete_registered_model_alias(self.name, CHALLENGER)
+
+    def _address(self, version: int) -> str:
+        """Return the address of a version's files in MLflow."""
+        with answering("the model registry", RegistryError):
+            return str(self._client.get_model_version_download_uri(self.name, str(version)))
+
+    def _newest(self, content_sha256: str) -> ModelVersion | None:
+        """Return the newest version with this content, and files if one has them; None if it is not registered."""
+        same = [version for version in self.versions() if version.content_sha256 == content_sha256]
+        return max(same, key=lambda version: (version.files == "kept", version.version), default=None)
 
     def _version(self, number: int) -> ModelVersion:
         versions = self.versions()
@@ -231,4 +269,5 @@ def _version(item: "MlflowVersion", aliases: list[str]) -> ModelVersion:
         content_sha256=item.tags.get(HASH_TAG, ""),
         created=datetime.fromtimestamp(item.creation_timestamp / 1000, UTC),
         run_id=item.run_id or "",
+        files=cast(Files, item.tags.get(FILES_TAG, "kept")),
     )

@@ -19,7 +19,6 @@ from churnops.files import close_to_others, file_lock, fsync_folder
 from churnops.model import Bundle
 from churnops.model.bundle_folder import DOCUMENT, ESTIMATOR, REFERENCE
 from churnops.objects import ObjectStore
-from churnops.registry import reference, trained_on
 from churnops.registry.place import UNFINISHED, Place, is_folder
 from churnops.registry.production_document import PRODUCTION, ProductionDocument, ProductionObject
 
@@ -132,13 +131,13 @@ class StorePlace(Place):
 
     def share_customers(self, content_sha256: str) -> None:
         """Copy the files on a model's training customers to the store: another machine may compare or promote it."""
-        for path in self._customers(content_sha256):
+        for path in self.customer_files(content_sha256):
             if path.is_file():
                 self._upload(path)
 
     def fetch_customers(self, content_sha256: str) -> None:
         """Copy the files on a model's training customers from the store, unless they are here or nowhere."""
-        for path in self._customers(content_sha256):
+        for path in self.customer_files(content_sha256):
             if path.is_file():
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -240,16 +239,14 @@ class StorePlace(Place):
         with self._copying():
             return super().remove(set(names) & super().names())
 
+    def remove_customers(self, content_sha256: str) -> int:
+        """Remove the files on a model's training customers here and in the store; return their size here."""
+        self.store.delete([str(path.relative_to(self.folder)) for path in self.customer_files(content_sha256)])
+        return super().remove_customers(content_sha256)
+
     def _copying(self) -> AbstractContextManager[None]:
         """Lock the local link against other processes of this machine, for as long as a copy takes."""
         return file_lock(self.folder / ".copy")
-
-    def _customers(self, content_sha256: str) -> list[Path]:
-        """Return the files about a model's training customers, which need not exist."""
-        return [
-            trained_on.trained_on_path(self.folder, content_sha256),
-            reference.reference_path(self.folder, content_sha256),
-        ]
 
     def _upload(self, path: Path) -> None:
         self.store.upload(str(path.relative_to(self.folder)), path)

@@ -12,6 +12,7 @@ from churnops.schema import Column, Schema
 from churnops.tracking.environment import requirements
 
 if TYPE_CHECKING:
+    from mlflow.entities import FileInfo
     from mlflow.models import ModelSignature
 
 ARTIFACT = "bundle"
@@ -45,6 +46,25 @@ def log_bundle(bundle: Bundle, run_id: str, params: Mapping[str, object] | None 
             params={name: str(value) for name, value in described.items()},
         )
     return str(logged.model_uri)
+
+
+def remove_files(address: str, tracking_uri: str) -> int:
+    """Remove the files of a logged model, and return their size in bytes. Files that are gone are no error.
+
+    Each kind of artifact store raises its own errors.
+    """
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    repository = get_artifact_repository(address, tracking_uri)
+
+    def size(entries: "list[FileInfo]") -> int:
+        return sum(size(repository.list_artifacts(e.path)) if e.is_dir else e.file_size or 0 for e in entries)
+
+    if not (entries := repository.list_artifacts()):
+        return 0
+    freed = size(entries)
+    repository.delete_artifacts()  # type: ignore[no-untyped-call]
+    return freed
 
 
 def signature(schema: Schema) -> "ModelSignature":
