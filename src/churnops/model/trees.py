@@ -19,6 +19,7 @@ from churnops.model.explain_tables import look_up
 from churnops.model.linear import logistic
 from churnops.model.prediction import largest, totals
 from churnops.model.tree_arrays import LEAF, TreeArrays
+from churnops.model.tree_scores import MAX_NODES, MIN_ROWS, scores_by_node, scores_by_row
 
 MAX_TREES = 10_000
 MAX_DEPTH = 512
@@ -33,35 +34,6 @@ has about 2**25 steps.
 """
 COVER_TOLERANCE = 1e-5  # XGBoost adds up covers in float32
 Matrix = NDArray[np.float64] | NDArray[np.float32]
-
-
-@compiled(
-    "float64[::1](float32[:, ::1], int64[::1], int32[::1], float32[::1], int32[::1], int32[::1], boolean[::1], "
-    "float64[::1], float64)"
-)
-def _scores(
-    matrix: NDArray[np.float32],
-    roots: NDArray[np.int64],
-    feature: NDArray[np.int32],
-    threshold: NDArray[np.float32],
-    left: NDArray[np.int32],
-    right: NDArray[np.int32],
-    missing_left: NDArray[np.bool_],
-    value: NDArray[np.float64],
-    base: float,
-) -> NDArray[np.float64]:
-    scores = np.empty(matrix.shape[0])
-    for row in range(matrix.shape[0]):
-        total = base
-        for root in roots:
-            node = root
-            while feature[node] >= 0:
-                x = matrix[row, feature[node]]
-                goes_left = missing_left[node] if np.isnan(x) else x < threshold[node]
-                node = np.int64(left[node] if goes_left else right[node])
-            total += value[node]
-        scores[row] = total
-    return scores
 
 
 @compiled("float32[:, ::1](float64[:, :])")
@@ -90,11 +62,11 @@ def _answer(
 ) -> None:
     """Score and explain one row in one call, because passing arguments and results takes longer than the work.
 
-    `result` is filled as `TreeEnsemble.answer` describes. `scoring` has the arguments of `_scores` after the matrix.
-    `explaining` has those of `look_up` between matrix and result, then the base value.
+    `result` is filled as `TreeEnsemble.answer` describes. `scoring` has the arguments of `scores_by_row` after the
+    matrix. `explaining` has those of `look_up` between matrix and result, then the base value.
     """
     rounded, contributions = _rounded(row), np.zeros(row.shape)
-    scores = _scores(rounded, *scoring)
+    scores = scores_by_row(rounded, *scoring)
     result[0] = logistic(scores)[0] if is_logistic else scores[0]
     if not is_logistic and result[0] < 0.0:
         result[0] = 0.0
@@ -142,8 +114,10 @@ class TreeEnsemble(TreeArrays):
 
     def scores(self, matrix: Matrix) -> NDArray[np.float64]:
         """Return the sum of base and leaf values, shape (n,), for a feature matrix of shape (n, k)."""
-        scores: NDArray[np.float64] = _scores(
-            self.rounded(matrix),
+        rounded = self.rounded(matrix)
+        score = scores_by_node if rounded.shape[0] >= MIN_ROWS and self.largest_tree <= MAX_NODES else scores_by_row
+        scores: NDArray[np.float64] = score(
+            rounded,
             self.roots,
             self.feature,
             self.threshold,
@@ -154,6 +128,11 @@ class TreeEnsemble(TreeArrays):
             self.base,
         )
         return scores
+
+    @cached_property
+    def largest_tree(self) -> int:
+        """Number of nodes of the largest tree."""
+        return int(np.diff(np.append(self.roots, self.feature.size)).max())
 
     @property
     def explanation_scale(self) -> Literal["log-odds", "probability"]:
@@ -278,8 +257,7 @@ class TreeEnsemble(TreeArrays):
         if depth > MAX_DEPTH:
             raise BundleError(f"trees: a depth of {depth}, at most {MAX_DEPTH} is allowed")
         nodes, levels = self.feature.size, min(depth, width)
-        largest = int(np.diff(np.append(self.roots, nodes)).max())
-        if largest * levels > MAX_TREE_STEPS or nodes * levels > MAX_STEPS:
+        if self.largest_tree * levels > MAX_TREE_STEPS or nodes * levels > MAX_STEPS:
             raise BundleError(
-                f"trees: {nodes} nodes ({largest} in the largest tree) are too many at a depth of {depth}"
+                f"trees: {nodes} nodes ({self.largest_tree} in the largest tree) are too many at a depth of {depth}"
             )
