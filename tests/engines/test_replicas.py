@@ -113,7 +113,7 @@ def fleet(
         settings = {name: settings_of(name) for name in NAMES}
         key = make_key(settings[NAMES[0]], "admin")
         servers = {name: stack.enter_context(Server(settings[name])) for name in NAMES}
-        proxy = stack.enter_context(proxied({name: server.port for name, server in servers.items()}))
+        proxy = stack.enter_context(proxied({name: f"127.0.0.1:{server.port}" for name, server in servers.items()}))
         deployer = stack.enter_context(Deployer(settings[NAMES[0]]))
         engine = open_database(cluster.url)
         stack.callback(engine.dispose)

@@ -5,7 +5,7 @@ import re
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +43,15 @@ class Proxy:
 
 
 @contextmanager
-def proxied(servers: Mapping[str, int]) -> Iterator[Proxy]:
-    """Start HAProxy in front of servers on loopback, by name and port, and wait until all are ready."""
+def proxied(servers: Mapping[str, str], ready: Collection[str] = ()) -> Iterator[Proxy]:
+    """Start HAProxy in front of servers, by name and address, and wait until those in `ready` (default: all) are."""
     program = find_part("haproxy")
     assert program is not None, "the test is marked needs('haproxy')"
     with tempfile.TemporaryDirectory(prefix="churnops-haproxy-") as folder:
         proxy = Proxy(free_port(), Path(folder) / "admin.sock")
         text = EXAMPLE.read_text()
-        lines = "\n".join(f"    server {name} 127.0.0.1:{port}" for name, port in servers.items())
-        text = re.sub(r"(\n +server .*)+", lambda _: "\n" + lines, text)
+        lines = "".join(rf"\n    server {name} {address}\2" for name, address in servers.items())
+        text = re.sub(r"(\n +server \S+ \S+(.*))+", lines, text)
         text = text.replace("/run/haproxy/admin.sock", str(proxy.admin)).replace(
             "127.0.0.1:8080", f"127.0.0.1:{proxy.port}"
         )
@@ -60,7 +60,7 @@ def proxied(servers: Mapping[str, int]) -> Iterator[Proxy]:
         process = subprocess.Popen([program, "-db", "-q", "-f", str(path)], stdout=subprocess.DEVNULL)
         try:
             wait_for("HAProxy takes commands", lambda: process.poll() is not None or proxy.admin.exists())
-            for name in servers:
+            for name in ready or servers:
                 proxy.wait(name)
             yield proxy
         finally:

@@ -11,6 +11,7 @@ PARTS = {
     "chromium": ("chromium", "apt-get install chromium"),
     "haproxy": ("haproxy", "apt-get install haproxy"),
     "pgbouncer": ("pgbouncer", "apt-get install pgbouncer"),
+    "iproute2": ("ip", "apt-get install iproute2"),
     "java": ("java", "apt-get install default-jre-headless"),
     "npm": ("npm", "apt-get install npm"),
     "azurite": ("azurite-blob", "bash scripts/test_parts.sh (needs npm)"),

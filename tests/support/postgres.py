@@ -23,8 +23,8 @@ class Cluster:
 
 
 @contextmanager
-def private_cluster() -> Iterator[Cluster]:
-    """Start a server, yield it, and stop it at the end."""
+def private_cluster(address: str = "127.0.0.1") -> Iterator[Cluster]:
+    """Start a server for the machines of a network, yield it, and stop it at the end."""
     initdb = find_part("postgresql")
     assert initdb is not None, "the test is marked needs('postgresql')"
     binaries = Path(initdb).resolve().parent
@@ -36,7 +36,7 @@ def private_cluster() -> Iterator[Cluster]:
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         shutil.chown(folder, "postgres", "postgres")
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((address, 0))
         port = free.getsockname()[1]
 
     def run(command: str, *arguments: str) -> None:
@@ -44,8 +44,10 @@ def private_cluster() -> Iterator[Cluster]:
         assert done.returncode == 0, done.stdout + done.stderr
 
     run("initdb", "-D", str(data), "-U", "churnops", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+    with (data / "pg_hba.conf").open("a") as rules:
+        rules.write(f"host all all {address}/24 trust\n")
     # Nothing is flushed to the disk: in tests servers crash, machines do not.
-    options = f"-c fsync=off -c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={folder}"
+    options = f"-c fsync=off -c listen_addresses={address} -c port={port} -c unix_socket_directories={folder}"
 
     def start() -> None:
         run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")
@@ -55,7 +57,7 @@ def private_cluster() -> Iterator[Cluster]:
 
     start()
     try:
-        yield Cluster(f"postgresql+psycopg://churnops@127.0.0.1:{port}/postgres", crash, start)
+        yield Cluster(f"postgresql+psycopg://churnops@{address}:{port}/postgres", crash, start)
     finally:
         crash()
         shutil.rmtree(folder)
