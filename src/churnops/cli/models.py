@@ -23,7 +23,12 @@ from churnops.cli.root import (
 
 @main.command()
 @table_options
-@click.option("--deploy", is_flag=True, help="Deploy the best model of this run without asking the gate.")
+@click.option(
+    "--deploy/--no-deploy",
+    default=None,
+    help="Deploy the best model of this run without asking the gate; or ask the gate and deploy nothing, so that "
+    "`churnops promote` can deploy it later.",
+)
 @accept_leak_option
 @json_option
 @click.pass_context
@@ -35,7 +40,7 @@ def run(
     identifier: str | None,
     time: str | None,
     force: bool,
-    deploy: bool,
+    deploy: bool | None,
     accept_leak: tuple[str, ...],
     as_json: bool,
 ) -> None:
@@ -44,8 +49,9 @@ def run(
     With TABLE and --target, `churnops init` first writes config.yaml for this table into the current folder.
 
     The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
-    customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate. A
-    repeated run on the same data and settings gives the same model, and the deployment stays as it is.
+    customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate,
+    and --no-deploy leaves the deployment to a person. A repeated run on the same data and settings gives the same
+    model, and the deployment stays as it is.
 
     A model with a column that contains the outcome (a leak) is not deployed, unless --accept-leak names the column. The
     result has the score with and without suspected columns.
@@ -69,7 +75,14 @@ def run(
     leaks_named(settings.table, accept_leak)  # before the next block: a wrong name is no fault of the table
     families = len(settings.training.families)
     with _naming_init(), steps_progress(STEPS, families, hidden=as_json) as (progress, on_family):
-        summary = run_all(settings, deploy=deploy, accept_leak=accept_leak, progress=progress, on_family=on_family)
+        summary = run_all(
+            settings,
+            deploy=bool(deploy),
+            hold=deploy is False,
+            accept_leak=accept_leak,
+            progress=progress,
+            on_family=on_family,
+        )
     show_done(as_json, summary.to_json, lambda: show_run(summary, settings))
 
 

@@ -48,6 +48,8 @@ class ReleaseCandidate:
         Content hash of the model that `decision` compared with.
     accepted_leaks
         Names of leaking columns that a person accepts.
+    held
+        Whether a person deploys it later, if the gate permits it.
     """
 
     bundle: Bundle
@@ -59,6 +61,7 @@ class ReleaseCandidate:
     decision: Decision | None = None
     champion: str | None = None
     accepted_leaks: Collection[str] = ()
+    held: bool = False
 
     def because(self, note: str) -> str:
         """Return a note, after the person's reason if there is one."""
@@ -73,7 +76,8 @@ class Release:
     ----------
     status
         `unchanged`: the deployed model has the same content. `challenger`, `refused`: the gate kept the deployed
-        model. `rolled back`: the candidate was deployed and failed its check; the earlier model is deployed again.
+        model. `held`: the gate permits the candidate, and a person may deploy it. `rolled back`: the candidate was
+        deployed and failed its check; the earlier model is deployed again.
     folder
         Folder of the model that is deployed now; None if there is none.
     decision
@@ -86,7 +90,7 @@ class Release:
         Names of the leaking columns for which the candidate is not deployed.
     """
 
-    status: Literal["deployed", "unchanged", "challenger", "refused", "rolled back"]
+    status: Literal["deployed", "unchanged", "challenger", "refused", "held", "rolled back"]
     version: int
     model_version: str
     folder: Path | None
@@ -111,6 +115,7 @@ class Release:
             "unchanged": f"Nothing changed, {version} is deployed already",
             "challenger": f"Registered {version} as challenger, {present}",
             "refused": f"Refused {version}, {present}",
+            "held": f"Registered {version} as challenger for approval, {present}",
             "rolled back": f"Rolled back {version}, the earlier model is deployed again",
         }[self.status]
 
@@ -185,14 +190,14 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
         ruling = _Ruling(True, candidate.because(note))
     else:
         ruling = _ask(project, candidate, champion, gate)
-    if ruling.deploy:
+    if ruling.deploy and not candidate.held:
         if kept := accepted.intersection(column.name for column in bundle.schema.model_inputs):
             lineage = {ACCEPTED_LEAKS: sorted(kept)}
             candidate = replace(candidate, bundle=bundle.with_metadata(metrics={}, lineage=lineage))
         return _deploy(project, registry, candidate, ruling)
     if candidate.otherwise == "challenger":
         registry.make_challenger(version)
-    return _kept(candidate.otherwise, registry, candidate, ruling)
+    return _kept("held" if ruling.deploy else candidate.otherwise, registry, candidate, ruling)
 
 
 def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
@@ -258,7 +263,7 @@ def _decided_before(candidate: ReleaseCandidate, decision: Decision, champion: B
 
 
 def _kept(
-    status: Literal["unchanged", "challenger", "refused"],
+    status: Literal["unchanged", "challenger", "refused", "held"],
     registry: Registry,
     candidate: ReleaseCandidate,
     ruling: _Ruling,

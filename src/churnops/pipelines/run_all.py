@@ -141,6 +141,7 @@ def run_all(
     settings: Settings,
     *,
     deploy: bool = False,
+    hold: bool = False,
     accept_leak: Iterable[str] = (),
     progress: Progress = lambda step, state: None,
     on_family: Callable[[str], None] = lambda family: None,
@@ -151,6 +152,8 @@ def run_all(
     ----------
     deploy
         Deploy the winner without the gate. By default the gate decides, and a refused winner becomes the challenger.
+    hold
+        Deploy nothing, even if the gate permits it: a person may promote the challenger later.
     accept_leak
         Names or headers of columns that contain the outcome, with which the winner may be deployed nevertheless.
 
@@ -160,7 +163,7 @@ def run_all(
         If a file or folder of the settings is missing or `accept_leak` has a name that is no input (before any step
         starts), or a step refuses its input. Steps 1 to 6 do not change the deployed model.
     """
-    options = _ReleaseOptions(deploy, leaks_named(settings.table, accept_leak))
+    options = _ReleaseOptions(deploy, hold, leaks_named(settings.table, accept_leak))
     fetch_tables(settings)
     for sources in (settings.data.raw, settings.data.production):
         table_paths(_paths(settings, sources))
@@ -176,9 +179,10 @@ def run_all(
 
 @dataclass(frozen=True)
 class _ReleaseOptions:
-    """Whether to deploy without the gate, and the names of the accepted leaks."""
+    """Whether to deploy without the gate, whether to deploy nothing, and the names of the accepted leaks."""
 
     deploy: bool
+    hold: bool
     accepted_leaks: frozenset[str]
 
 
@@ -338,6 +342,7 @@ def _release(
         "requested with --deploy" if options.deploy else None,
         facts=[_fact(made.evaluated)],
         accepted_leaks=options.accepted_leaks,
+        held=options.hold,
     )
     released = release(project, registry, candidate, gate="skip" if options.deploy else "ask")
     aftermath.deployed = released.swapped

@@ -79,14 +79,16 @@ def _evaluated(summary: "RunSummary") -> Table:
 def _next(summary: "RunSummary", settings: "Settings") -> str:
     """Return the closing lines: pages and commands for the next steps, each with its use."""
     here = "" if settings.root == Path.cwd() else f" (run it in {settings.root})"
-    deployed, blocked = summary.deployed.folder, summary.deployed.unaccepted_leaks
+    released, deployed = summary.deployed, summary.deployed.folder
+    may_force = released.status == "challenger" and not released.unaccepted_leaks
+    approve = f"churnops promote {released.version}"
     lines = [
-        ("churnops run --deploy", "" if blocked else "deploy the challenger without the gate"),
+        ("churnops run --deploy", "deploy the challenger without the gate" if may_force else ""),
+        (approve, "deploy the challenger (with --reason TEXT)" if released.status == "held" else ""),
         ("evaluation page", relative(summary.evaluation_page) if summary.evaluation_page else ""),
         ("churnops predict", "scores for a file of customers" if deployed else ""),
         ("churnops serve", "predictions with reasons over HTTP" if deployed else ""),
         ("churnops dashboard", "predictions, monitoring and models in the browser"),
         ("mlflow ui", f"every run{here}, at {summary.runs_page}" if summary.runs_page else ""),
     ]
-    chosen = lines if summary.deployed.status == "challenger" else lines[1:]
-    return "\n".join(["Next:", *(f"  {name:<23}{use}" for name, use in chosen if use)])
+    return "\n".join(["Next:", *(f"  {name:<23}{use}" for name, use in lines if use)])
