@@ -240,6 +240,32 @@ def promote(
 
 
 @main.command()
+@click.argument("first", metavar="A", type=click.IntRange(1), shell_complete=completing(registered))
+@click.argument("second", metavar="B", type=click.IntRange(1), shell_complete=completing(registered))
+@click.argument("table", metavar="[TABLE]", required=False)
+@json_option
+@click.pass_context
+def compare(ctx: click.Context, first: int, second: int, table: str | None, as_json: bool) -> None:
+    """Compare the registered versions A and B on the same labelled customers.
+
+    The customers are those that neither version was trained on, each once: those of TABLE, a CSV, Parquet or Excel file
+    with the outcome, or else those of the journal or of data.production. The result has both versions' metrics, the
+    gain of B with its bounds, and what the gate would decide on B if A were deployed. Nothing is deployed or recorded.
+
+    \b
+    Examples:
+      churnops compare 3 5
+      churnops compare 3 5 data/production/churn-later.csv
+    """  # noqa: D301
+    from churnops.pipelines.compare import compare_versions
+    from churnops.screens import show_comparison
+
+    settings = settings_of(ctx)
+    done = compare_versions(settings, first, second, None if table is None else local_table(settings, table))
+    show(as_json, done.to_json, lambda: show_comparison(done))
+
+
+@main.command()
 @click.option(
     "--to",
     type=click.IntRange(1),

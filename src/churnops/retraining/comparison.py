@@ -36,9 +36,9 @@ def compare_with_production(project: Project, challenger: Bundle, champion: Bund
     tell". If only the thresholds differ, the verdict is "keep", because the gate compares scores.
     """
     try:
-        decision = _compared(project, challenger, champion)
+        decision = judge(new_production_rows(project, challenger, champion), challenger, champion, project.settings)
     except DataError as error:
-        decision = _cannot_tell(str(error).partition("\n")[0], project.settings)
+        decision = cannot_tell(str(error).partition("\n")[0], project.settings)
     if replace(challenger, threshold=champion.threshold).content_sha256 != champion.content_sha256:
         return decision
     reason = (
@@ -51,15 +51,26 @@ def compare_with_production(project: Project, challenger: Bundle, champion: Bund
 def compare_on_customers(project: Project, customers: pl.DataFrame, challenger: Bundle, champion: Bundle) -> Decision:
     """Compare the models on the rows of a checked table that have an outcome and are new to both models, and decide.
 
-    A customer with several rows counts once. If the training rows of a model are not known, or its Schema differs from
-    that of the settings, the verdict is "cannot tell".
+    If the training rows of a model are not known, or its Schema differs from that of the settings, the verdict is
+    "cannot tell".
     """
     try:
-        known = _trained_on(project, champion, challenger)
-        table = labelled_tables({"customers": customers}, project.settings.table)
-        return judge(table.rows(_new_customers(table, known, project.settings)), challenger, champion, project.settings)
+        return judge(new_rows(project, customers, challenger, champion), challenger, champion, project.settings)
     except DataError as error:
-        return _cannot_tell(str(error).partition("\n")[0], project.settings)
+        return cannot_tell(str(error).partition("\n")[0], project.settings)
+
+
+def new_rows(project: Project, customers: pl.DataFrame, *models: Bundle) -> Table:
+    """Return the rows of a checked table that have an outcome and are new to the models, one for each customer.
+
+    Raises
+    ------
+    DataError
+        If the training rows of a model are not known.
+    """
+    known = _trained_on(project, *models)
+    table = labelled_tables({"customers": customers}, project.settings.table)
+    return table.rows(_new_customers(table, known, project.settings))
 
 
 def _trained_on(project: Project, *bundles: Bundle) -> list[Identities]:
@@ -79,7 +90,14 @@ def _new_customers(table: Table, known: Sequence[Identities], settings: Settings
     return unseen(table, known) & one_row_each(table, [column.name for column in settings.table.model_inputs])
 
 
-def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
+def new_production_rows(project: Project, challenger: Bundle, champion: Bundle) -> Table:
+    """Return the labelled production customers that are new to both models; see `compare_with_production`.
+
+    Raises
+    ------
+    DataError
+        If the training rows of a model are not known, customers of the journal cannot be used, or a table is broken.
+    """
     settings, known = project.settings, _trained_on(project, champion, challenger)
     rows = production_rows(project)
     table = labelled(rows.table, settings.table, rows.at, rows.customers)
@@ -100,7 +118,7 @@ def _compared(project: Project, challenger: Bundle, champion: Bundle) -> Decisio
             chosen = _new_customers(table, known, settings)
     if not chosen.any() and (reason := personal_inputs(settings.table)):
         raise DataError(reason)
-    return judge(table.rows(chosen), challenger, champion, settings)
+    return table.rows(chosen)
 
 
 def personal_inputs(schema: Schema) -> str:
@@ -121,7 +139,7 @@ def judge(table: Table, challenger: Bundle, champion: Bundle, settings: Settings
         If a model's Schema differs from the settings' Schema, by which the rows are encoded.
     """
     if not table.outcome.size:
-        return _cannot_tell("no customer with a known outcome is new to both models", settings)
+        return cannot_tell("no customer with a known outcome is new to both models", settings)
     for bundle in (challenger, champion):
         check_same_inputs(bundle, settings.table)
     before, after = (bundle.predict(table.columns).probability for bundle in (champion, challenger))
@@ -182,7 +200,8 @@ def customers_of(table: pl.DataFrame, schema: Schema) -> tuple[str | None, ...]:
     return tuple(table.get_column(schema.identifier.name))
 
 
-def _cannot_tell(reason: str, settings: Settings) -> Decision:
+def cannot_tell(reason: str, settings: Settings) -> Decision:
+    """Return a decision without numbers, for a reason."""
     nothing = np.empty(0)
     decision = decide(nothing, nothing, nothing, settings.retraining, seed=settings.random_state)
     return replace(decision, reason=reason)

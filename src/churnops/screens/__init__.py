@@ -1,12 +1,13 @@
 """Results of the commands in the terminal, as sentences and tables: a file for each group of commands."""
 
 from churnops.screens.deployments import show_deployment
-from churnops.screens.models import show_gate, show_keys, show_models, show_promotion
+from churnops.screens.models import show_comparison, show_gate, show_keys, show_models, show_promotion
 from churnops.screens.monitoring import show_cycle
 from churnops.screens.retraining import show_retraining
 from churnops.screens.run import show_run
 
 __all__ = [
+    "show_comparison",
     "show_cycle",
     "show_deployment",
     "show_gate",

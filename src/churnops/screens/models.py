@@ -12,6 +12,7 @@ from churnops.screens.layout import line, plain, table_of, time_text
 if TYPE_CHECKING:
     from churnops.journal.deployment_log import InProduction
     from churnops.journal.keys import ApiKey
+    from churnops.pipelines.compare import ComparedVersions
     from churnops.pipelines.release import Release
     from churnops.registry import ModelVersion
     from churnops.retraining.gate import Decision
@@ -80,6 +81,29 @@ def show_gate(decision: "Decision", console: Console | None = None, *, overruled
         better = f"{guard.champion - guard.challenger:+.4f}"
         table.add_row(*row, better, f"at least {-guard.tolerance:g}", style=None if guard.held else "red")
     console.print(table)
+
+
+def show_comparison(comparison: "ComparedVersions", console: Console | None = None) -> None:
+    """Print the gains of the second version with their bounds, and what the gate would decide."""
+    console = console or Console()
+    (first, first_name), (second, second_name) = comparison.first, comparison.second
+    decision = comparison.decision
+    line(console, "Compared", f": A is version {first} ({first_name}), B is version {second} ({second_name})")
+    if comparison.gains:
+        console.print(f"{decision.rows:,} customers that neither was trained on, {decision.churned:,} churned")
+        table = table_of(left=("metric",), right=("A", "B", "B better by", "at least", "at most"))
+        for gain in comparison.gains:
+            values = _number(gain.champion), _number(gain.challenger)
+            gains = (_number(number, "+") for number in (gain.gain, gain.low, gain.high))
+            table.add_row(METRIC_LABELS[gain.metric], *values, *gains)
+        console.print(table)
+        if comparison.gains[0].low is not None:
+            console.print(f"Each bound holds with {100 * (comparison.gains[0].confidence or 0):g} % confidence.")
+    line(console, "If A were deployed", f", the gate's verdict on B would be: {decision.verdict} ({decision.reason})")
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "cannot tell" if value is None else f"{value:{sign}.4f}"
 
 
 def show_keys(keys: "Sequence[ApiKey]", console: Console | None = None) -> None:
