@@ -90,6 +90,8 @@ def test_all_files_of_a_version_that_is_not_in_use_go_together(
     settings: Settings, typed: Callable[..., Result], bundles: dict[int, Bundle]
 ):
     deploy(settings, bundles, 3)
+    listed = json.loads(typed("models", "--json").stdout)["versions"]
+    assert [v["state"] for v in listed] == ["production", "previous", "archived"]
     trial = json.loads(typed("models", "prune", "--keep", "0", "--dry-run", "--json").stdout)
     assert [(v["version"], v["stays"], len(v["folders"])) for v in trial["versions"]] == [
         (3, True, 0),
@@ -106,7 +108,12 @@ def test_all_files_of_a_version_that_is_not_in_use_go_together(
     refused = typed("promote", "1", "--reason", "again", "--force", code=2)
     assert "version 1 has no files any more: `churnops models prune` removed them" in refused.stderr
     assert list(registered(settings)) == ["3", "2"]
-    assert [v["files"] for v in json.loads(typed("models", "--json").stdout)["versions"]] == ["kept", "kept", "removed"]
+    listed = json.loads(typed("models", "--json").stdout)["versions"]
+    assert [(v["state"], v["files"]) for v in listed] == [
+        ("production", "kept"),
+        ("previous", "kept"),
+        ("archived", "removed"),
+    ]
     assert "version 1" not in typed("models", "prune", "--keep", "0").stdout
     assert "version 2 " in typed("rollback").stdout
 

@@ -234,6 +234,14 @@ def test_each_step_tracks_what_it_made(project: Project, client: MlflowClient, t
     assert "<script" not in page.read_text()
 
 
+def test_a_version_leads_to_its_card(project: Project, client: MlflowClient, tmp_path: Path):
+    address = client.get_model_version("churn", "1").tags["model_card"]
+    page = Path(
+        mlflow.artifacts.download_artifacts(address, dst_path=str(tmp_path), tracking_uri=Tracker(project[0]).uri)
+    )
+    assert f"Model card: {project[1].deployed.model_version}" in page.read_text()
+
+
 def test_the_card_of_a_version_is_written_to_a_file(project: Project, tmp_path: Path):
     settings, summary = project
     command = (processes.CHURNOPS, "--config", str(settings.root / "config.yaml"), "models", "card")

@@ -103,7 +103,11 @@ def _naming_init() -> Iterator[None]:
 @json_option
 @click.pass_context
 def models(ctx: click.Context, as_json: bool) -> None:
-    """List registered model versions and all deployments."""
+    """List registered model versions and all deployments.
+
+    The state of a version: candidate (never deployed), challenger (the gate did not deploy it), production (deployed),
+    previous (deployed before it), archived (deployed earlier, or its files were removed).
+    """
     if ctx.invoked_subcommand is not None:
         return
     from churnops.journal.deployment_log import in_production
@@ -117,9 +121,10 @@ def models(ctx: click.Context, as_json: bool) -> None:
         registry = Registry(Tracker(settings), project.folder)
         versions, deployments = registry.versions(), project.deployments.history()
         history, current = in_production(project.folder.answered()), project.folder.current()
+    deployed = {period.deployment.content_sha256 for period in history}
     document = {
         "production": current,
-        "versions": [vars(version) for version in versions],
+        "versions": [vars(version) | {"state": version.state(deployed)} for version in versions],
         "deployments": [vars(deployment) for deployment in deployments],
         "history": [period.to_json() for period in history],
     }

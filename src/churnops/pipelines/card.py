@@ -11,6 +11,18 @@ from churnops.registry import Registry
 from churnops.settings import Settings
 from churnops.tracking import Tracker
 
+CARD_TAG = "model_card"
+"""Tag of a version in MLflow: address of its card."""
+
+
+def card_address(run_id: str) -> str:
+    """Return the address of the card in the run of the evaluation.
+
+    >>> card_address("0a1b")
+    'runs:/0a1b/model_card.html'
+    """
+    return f"runs:/{run_id}/{CARD}"
+
 
 def write_card(settings: Settings, version: int | None, target: Path, *, overwrite: bool = False) -> int:
     """Write the card of a version (None: the deployed one) to a file, and return the version.

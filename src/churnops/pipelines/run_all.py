@@ -34,6 +34,7 @@ from churnops.monitoring import ModelMonitor, MonitoringCycle
 from churnops.monitoring.batch import Batch
 from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.card import CARD_TAG, card_address
 from churnops.pipelines.conclusions import conclude_run
 from churnops.pipelines.release import Release, ReleaseCandidate, check_replaceable, release
 from churnops.pipelines.run_monitoring import alert_failure
@@ -332,6 +333,7 @@ def _release(
     bundle, run_id, models = made.evaluated.bundle, run.runs[STEPS[5]], project.models
     auc = made.evaluated.evaluations[made.evaluated.winner].metrics["roc_auc"].value
     tags = {"roc_auc": f"{auc:.4f}", "training_sha256": made.merged_sha256, "reason": "main job"}
+    tags[CARD_TAG] = card_address(run_id)
     version = registry.register(bundle, run.models[run_id], run_id, tags)
     save_trained_on(models, bundle.content_sha256, made.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)

@@ -29,6 +29,7 @@ from churnops.journal.turn import turn
 from churnops.model import Bundle
 from churnops.model.deployed import deployed_version
 from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.card import CARD_TAG, card_address
 from churnops.pipelines.conclusions import conclude_retraining
 from churnops.pipelines.entry_point import run_command
 from churnops.pipelines.release import ReleaseCandidate, record_decision, release
@@ -253,6 +254,7 @@ class _Job:
         auc = retrained.evaluation(retrained.trained.winner).metrics["roc_auc"].value
         lineage = retrained.challenger.lineage
         tags = {"reason": self.task.cause, "roc_auc": f"{auc:.4f}", "training_sha256": lineage["data_sha256"]}
+        tags[CARD_TAG] = card_address(run_id)
         return self.registry.register(retrained.challenger, run.models[run_id], run_id, tags)
 
     def _permission(self, champion: Bundle, known: Identities, rows: ProductionRows, file: "_File") -> Permission:

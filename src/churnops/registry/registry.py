@@ -1,7 +1,7 @@
 """Registry: model versions and the aliases `production`, `challenger` and `previous` in MLflow."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PRODUCTION, CHALLENGER, PREVIOUS = "production", "challenger", "previous"
 HASH_TAG, ALGORITHM_TAG, LEAKS_TAG, FILES_TAG = "content_sha256", "algorithm", "leaks", "files"
 Files = Literal["kept", "removing", "removed"]
+State = Literal["candidate", "challenger", "production", "previous", "archived"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,19 @@ class ModelVersion:
     created: datetime
     run_id: str
     files: Files = "kept"
+
+    def state(self, deployed: Collection[str]) -> State:
+        """Return the state by the aliases; without one, a version is archived once it was deployed or lost its files.
+
+        Parameters
+        ----------
+        deployed
+            Content hashes of all models that were ever deployed.
+        """
+        aliased: tuple[State, ...] = ("production", "challenger", "previous")
+        if named := [state for state in aliased if state in self.aliases]:
+            return named[0]
+        return "archived" if self.files != "kept" or self.content_sha256 in deployed else "candidate"
 
 
 class Registry:

@@ -31,12 +31,14 @@ def show_models(
     console = console or Console()
     line(console, "Deployed", f": {current or 'none, type `churnops run`'}")
     if versions:
-        table = table_of(left=("version", "aliases", "model", "deployed"))
+        table = table_of(left=("version", "state", "model", "deployed"))
         deployed = {period.deployment.content_sha256: period.deployment.at for period in history}
         for v in versions:
             model = f"{v.algorithm}-{v.content_sha256[:12]}"
+            state = v.state(deployed)
+            names = [state, *(alias for alias in v.aliases if alias != state)]
             table.add_row(
-                str(v.version), plain(", ".join(v.aliases)), plain(model), time_text(deployed.get(v.content_sha256))
+                str(v.version), plain(", ".join(names)), plain(model), time_text(deployed.get(v.content_sha256))
             )
         console.print(f"[bold]Registered model {name}")
         console.print(table)
