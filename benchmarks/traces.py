@@ -90,7 +90,7 @@ def _calls(node: ast.expr, *names: str) -> bool:
 def _without_traces(folder: Path) -> Path:
     """Copy the package without calls for traces; return the folder to import it from."""
     package = folder / "without" / "churnops"
-    shutil.copytree(Path(churnops.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(churnops.__file__).parent, package)  # with the compiled kernels
     for path in [*package.glob("api/**/*.py"), package / "journal/writer.py"]:
         if "from churnops.traces import" in (source := path.read_text(encoding="utf-8")):
             path.write_text(ast.unparse(_Cut().visit(ast.parse(source))), encoding="utf-8")

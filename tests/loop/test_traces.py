@@ -1,6 +1,7 @@
 """Traces of a running service and of commands."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,16 @@ def test_a_service_with_a_dead_collector_answers_and_stops(deployed: Settings, m
         assert server.exit_code() == 0
         assert server.log().count("OpenTelemetry: ") == 1
         assert "Traceback" not in server.log()
+
+
+def test_a_service_without_the_extra_does_not_start(deployed: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CHURNOPS_TRACES", "true")
+    monkeypatch.delitem(sys.modules, "churnops.traces.recorder", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    result = CliRunner().invoke(main, ["--config", str(deployed.root / "config.yaml"), "serve", "--workers", "2"])
+    assert result.exit_code == 2
+    [line] = result.output.splitlines()
+    assert line.endswith("is not installed: pip install 'churnops[otel]'")
 
 
 def test_a_cycle_has_its_steps_and_the_deliveries_of_its_alerts(

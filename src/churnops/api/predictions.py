@@ -39,7 +39,7 @@ def answer(
     """
     form, bundle = served.form, served.bundle
     try:
-        with span("score and explain", {"churnops.rows": len(records)}):
+        with span("score and explain"):
             one = len(records) == 1
             explained = [bundle.answer(form.encode_one(records[0]))] if one else bundle.answers(form.encode(records))
     except ChurnopsError:

@@ -23,6 +23,7 @@ from churnops.model.deployed import deployed_folder
 from churnops.port import address, bound_sockets
 from churnops.project import Project
 from churnops.settings import ENV_CONFIG, Settings
+from churnops.traces import recording
 
 APPLICATION = "churnops.api.main:app"
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -36,8 +37,10 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
     SettingsError
         If other machines could reach the service and no API key is valid.
     ChurnopsError
-        If the address cannot be used, for example because the port is taken.
+        If the address cannot be used, for example because the port is taken, or traces cannot be recorded.
     """
+    with recording(settings.traces):
+        pass  # a missing extra or a wrong variable is found here, and not in each worker
     with Project.open(settings) as project:
         project.keys.record()
         keys = project.keys.active()

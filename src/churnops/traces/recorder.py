@@ -112,9 +112,10 @@ class SpanRecorder:
 
     def request(self, headers: Mapping[bytes, bytes]) -> AbstractContextManager[Span | None]:
         """See `spans.request`."""
-        names = ("traceparent", "tracestate")
-        given = {name: headers.get(name.encode(), b"").decode("latin-1") for name in names}
-        context = _propagator.extract(given, Context())  # never a child of the span that happens to be current
+        context = Context()  # empty, because another request's span may be current: that of a pipelined request
+        if b"traceparent" in headers:
+            given = {name: headers.get(name.encode(), b"").decode("latin-1") for name in ("traceparent", "tracestate")}
+            context = _propagator.extract(given, context)
         span = self._tracer.start_span("HTTP", context, SpanKind.SERVER)
         return _inside(span) if span.is_recording() else nullcontext(None)
 
