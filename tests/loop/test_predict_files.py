@@ -26,6 +26,7 @@ from churnops.files import lock_folder
 from churnops.model import Bundle
 from churnops.progress import rows_progress
 from churnops.schema import RESERVED, Schema
+from churnops.scoring import table as scoring_table
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, with_json_reasons
 from churnops.training.train import TrainedModels
@@ -94,6 +95,16 @@ def test_batches_of_one_row_give_the_same_result(here: Path, tmp_path: Path):
     for rows, name in ((1, "a.csv"), (20, "b.csv")):
         FileScorer(here / "models", explain=True, rows=rows).score(tmp_path / "in.csv", tmp_path / name)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_model_of_many_columns_scores_fewer_rows_at_once(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    rows: list[int] = []
+    predict(here, "in.csv", tmp_path / "whole.csv", on_rows=lambda done, share: rows.append(done))
+    assert rows == [0, 1667]
+    monkeypatch.setattr(scoring_table, "MAX_CELLS", 10_000)
+    predict(here, "in.csv", tmp_path / "cut.csv", on_rows=lambda done, share: rows.append(done))
+    assert len(rows) > 4
+    assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -202,6 +202,12 @@ class Bundle:
         """Whether the estimator gets missing values: a blend encodes them itself."""
         return isinstance(self.estimator, Blend)
 
+    @property
+    def width(self) -> int:
+        """Largest number of columns in which a part of the model sees a customer."""
+        parts = self.estimator.parts if isinstance(self.estimator, Blend) else ()
+        return max(len(self.selected), *(part.encoding.width for part in parts), 1)
+
     def feature_matrix(self, columns: Columns) -> NDArray[np.float64]:
         """Return the selected features of customers, shape (n, k); raises DataError like `predict`."""
         missing = [name for name in self.imputer.constants if name not in columns]

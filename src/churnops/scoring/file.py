@@ -26,11 +26,11 @@ from churnops.schema import Schema
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.join import join
 from churnops.scoring.manifest import PartRecord, unexpected_cells
-from churnops.scoring.table import check_expected, score_table
+from churnops.scoring.table import check_expected, rows_at_once, score_table
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 from churnops.traces import span
 
-ROWS = 10_000  # of a batch: smaller batches take more time, larger ones more memory
+ROWS = 25_000  # of a batch: smaller batches take more time, larger ones more memory
 MAX_WORKERS = 4  # each worker keeps a batch and its explanations in memory
 EDGE = 2**20  # the input is identified by this many bytes at each end
 
@@ -91,7 +91,7 @@ class FileScorer:
     safe_csv
         Whether a CSV has an apostrophe before texts that a spreadsheet reads as formulas.
     rows
-        Rows of a batch; each scored batch is saved as a part.
+        Rows of a batch, fewer if the model encodes them in many columns; each scored batch is saved as a part.
     workers
         Threads that score; None: one for each core, up to four.
     accept_unknown
@@ -188,8 +188,8 @@ class FileScorer:
         manifest, ending = unfinished.manifest, unfinished.target.suffix.lower()
         records = [part for number, part in enumerate(manifest.finished().values()) if part.number == number]
         rows = sum(record.rows for record in records)
-        others = others_read(ending)
-        batches = read_batches(source, rows=self.rows, schema=bundle.schema, others=others, skip=rows)
+        others, at_once = others_read(ending), rows_at_once(self.rows, bundle)
+        batches = read_batches(source, rows=at_once, schema=bundle.schema, others=others, skip=rows)
         score = partial(_score, bundle=bundle, name=source.name, ending=ending, scorer=self, may_lack=may_lack)
         on_rows(rows, 0.0)
         for scored in _in_order(score, enumerate(batches, start=len(records)), self.threads):

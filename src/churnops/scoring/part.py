@@ -15,7 +15,7 @@ from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.file import others_read
 from churnops.scoring.join import ROW_GROUP
 from churnops.scoring.manifest import Manifest, PartRecord
-from churnops.scoring.table import ScoredTable, score_table
+from churnops.scoring.table import ScoredTable, rows_at_once, score_table
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class PartScorer:
     manifest
         Finished parts, to which the part is added.
     rows
-        Rows that are scored at once.
+        Rows that are scored at once, see `rows_at_once`.
     may_lack
         Inputs that the files may lack.
     """
@@ -56,7 +56,7 @@ class PartScorer:
 
     def _scored(self, part: Part) -> Iterator[ScoredTable]:
         bundle, others = self.bundle.load(), others_read(part.file.path.suffix)
-        for batch in part.batches(self.rows, bundle.schema, others):
+        for batch in part.batches(rows_at_once(self.rows, bundle), bundle.schema, others):
             yield score_table(
                 batch.table,
                 bundle,

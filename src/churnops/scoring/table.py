@@ -21,6 +21,7 @@ from churnops.schema import Columns
 TOP_FEATURES = 6
 DIGITS = 6  # significant digits of a contribution in a text
 EXPLANATIONS = "top_shap_features"
+MAX_CELLS = 2**24  # of a batch as the model encodes it: 128 MiB
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ def score_table(
     names = bundle.schema.rename(table.columns)
     table = table.drop([header for header, name in names.items() if name in bundle.schema.personal])
     return ScoredTable(table.with_columns(added), customers, columns, prediction, explanation, unexpected)
+
+
+def rows_at_once(rows: int, bundle: Bundle) -> int:
+    """Return the number of rows of a batch: `rows`, or fewer if the model encodes them in many columns."""
+    return max(min(rows, MAX_CELLS // bundle.width), 1)
 
 
 def check_expected(cells: UnexpectedCells, bundle: Bundle, name: str, accepted: Accepted) -> None:
