@@ -234,6 +234,12 @@ def test_the_check_key_comes_only_from_the_environment_and_is_hidden(tmp_path: P
         assert "77777" not in str(caught.value)
 
 
+def test_the_approval_key_is_hidden(tmp_path: Path):
+    settings = load_settings(write_project(tmp_path), {"CHURNOPS_REGISTRY__APPROVAL_KEY": "churnops_1_Token"})
+    assert settings.registry.approval_key == "churnops_1_Token"
+    assert "Token" not in repr(settings) + settings.model_dump_json()
+
+
 def test_a_variable_may_name_a_file_with_the_value(tmp_path: Path):
     path = write_project(tmp_path)
     (tmp_path / "urls").write_text("- slack://TokenA/TokenB/TokenC\n- json://alerts.example.org\n")

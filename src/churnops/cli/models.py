@@ -220,7 +220,8 @@ def promote(
 
     The gate compares this version with the deployed model on customers that neither was trained on. Its limits are
     settings under `retraining`. The comparison is printed, and recorded in the journal. If the gate refuses, the
-    deployed model stays and the exit code is 2. A version with a leaking column also needs --accept-leak.
+    deployed model stays and the exit code is 2. A version with a leaking column also needs --accept-leak. With the
+    setting registry.approval, the command needs an API key in CHURNOPS_REGISTRY__APPROVAL_KEY.
 
     \b
     Examples:

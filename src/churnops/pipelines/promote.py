@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 from churnops.data.accepted import leaks_named
+from churnops.errors import RegistryError
+from churnops.journal.keys import verify
 from churnops.pipelines.release import Gate, Release, ReleaseCandidate, check_replaceable, release
 from churnops.project import Project
 from churnops.registry import Registry
-from churnops.settings import Settings
+from churnops.settings import ENV_APPROVAL_KEY, Settings
 from churnops.traces import operation
 from churnops.tracking import Tracker
 
@@ -29,16 +31,45 @@ def promote(
     Raises
     ------
     ChurnopsError
-        If there is no such version, its files are damaged, or `accept_leak` has a name that is no input. See `release`
-        for other causes.
+        If there is no such version, its files are damaged, `accept_leak` has a name that is no input, or the key for
+        the approval is missing. See `release` for other causes.
     """
     with Project.open(settings) as project:
+        approver = _approver(project)
         registry = Registry(Tracker(settings), project.folder)
         bundle = registry.bundle(version)
         accepted = leaks_named(bundle.schema, accept_leak)
-        candidate = ReleaseCandidate(bundle, version, reason, otherwise="refused", accepted_leaks=accepted)
+        candidate = ReleaseCandidate(
+            bundle,
+            version,
+            reason,
+            by=approver and f"{approver} (API key)",
+            otherwise="refused",
+            accepted_leaks=accepted,
+            approved=approver is not None,
+        )
         with registry.deployed.locked():
             registry.deployed.recover()
             gate: Gate = "overrule" if force else "ask"
             check_replaceable(registry.deployed, gate, "--force replaces it without asking the gate")
             return release(project, registry, candidate, gate=gate)
+
+
+def _approver(project: Project) -> str | None:
+    """Return the name of the API key that approves the deployment; None if the settings ask for no approval.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such key, it is revoked, or it lacks the scope `admin`.
+    """
+    options = project.settings.registry
+    if not options.approval:
+        return None
+    key = verify(options.approval_key, project.keys.active())
+    if key is None or "admin" not in key.scopes:
+        raise RegistryError(
+            f"registry.approval asks for an API key with the scope admin in {ENV_APPROVAL_KEY}: "
+            "`churnops keys add NAME --scope admin` makes one"
+        )
+    return key.name

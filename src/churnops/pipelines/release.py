@@ -50,6 +50,8 @@ class ReleaseCandidate:
         Names of leaking columns that a person accepts.
     held
         Whether a person deploys it later, if the gate permits it.
+    approved
+        Whether a person with a key approves the deployment, which the setting `registry.approval` asks for.
     """
 
     bundle: Bundle
@@ -62,6 +64,7 @@ class ReleaseCandidate:
     champion: str | None = None
     accepted_leaks: Collection[str] = ()
     held: bool = False
+    approved: bool = False
 
     def because(self, note: str) -> str:
         """Return a note, after the person's reason if there is one."""
@@ -190,7 +193,10 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
         ruling = _Ruling(True, candidate.because(note))
     else:
         ruling = _ask(project, candidate, champion, gate)
-    if ruling.deploy and not candidate.held:
+    waits = project.settings.registry.approval and not candidate.approved
+    if ruling.deploy and waits:
+        ruling = replace(ruling, reason=f"{ruling.reason}; `churnops promote {version}` approves and deploys it")
+    if ruling.deploy and not candidate.held and not waits:
         if kept := accepted.intersection(column.name for column in bundle.schema.model_inputs):
             lineage = {ACCEPTED_LEAKS: sorted(kept)}
             candidate = replace(candidate, bundle=bundle.with_metadata(metrics={}, lineage=lineage))

@@ -27,13 +27,21 @@ from churnops.settings.sections import (
     Settings,
     SourceName,
 )
-from churnops.settings.variables import ENV_ALERT_URLS, ENV_CHECK_KEY, ENV_DASHBOARD_KEY, ENV_PREFIX, SECRETS
+from churnops.settings.variables import (
+    ENV_ALERT_URLS,
+    ENV_APPROVAL_KEY,
+    ENV_CHECK_KEY,
+    ENV_DASHBOARD_KEY,
+    ENV_PREFIX,
+    SECRETS,
+)
 from churnops.settings.yaml import read_yaml
 
 __all__ = [
     "CONFIG_NAME",
     "DEMONSTRATION",
     "ENV_ALERT_URLS",
+    "ENV_APPROVAL_KEY",
     "ENV_CHECK_KEY",
     "ENV_CONFIG",
     "ENV_DASHBOARD_KEY",

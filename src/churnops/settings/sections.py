@@ -258,12 +258,16 @@ class RetrainingSettings(_Section):
 class RegistrySettings(_Section):
     """Name of the registered model in MLflow, and the folder of deployed models.
 
-    `directory` may be in an object store; `copy_directory` is then its local copy.
+    `directory` may be in an object store; `copy_directory` is then its local copy. With `approval` only `churnops
+    promote` deploys, with an API key in `approval_key`: a secret that only the variable
+    `CHURNOPS_REGISTRY__APPROVAL_KEY` sets.
     """
 
     model_name: Annotated[str, MODEL_NAME] = "churn"
     directory: PathOrAddress = "models"
     copy_directory: FilePath = "models-copy"
+    approval: Annotated[bool, Flag()] = False
+    approval_key: Annotated[str, KEY] = Field(default="", repr=False, exclude=True)
 
 
 class TrackingSettings(_Section):

@@ -6,10 +6,12 @@ ENV_FILE = "_FILE"
 ENV_ALERT_URLS = "CHURNOPS_ALERTS__URLS"
 ENV_CHECK_KEY = "CHURNOPS_RETRAINING__CHECK_KEY"
 ENV_DASHBOARD_KEY = "CHURNOPS_DASHBOARD__API_KEY"
+ENV_APPROVAL_KEY = "CHURNOPS_REGISTRY__APPROVAL_KEY"
 SECRETS = {
     ("alerts", "urls"): ENV_ALERT_URLS,
     ("retraining", "check_key"): ENV_CHECK_KEY,
     ("dashboard", "api_key"): ENV_DASHBOARD_KEY,
+    ("registry", "approval_key"): ENV_APPROVAL_KEY,
 }
 """Variable of each secret setting, which the file must not set."""
 FILE_ONLY = (("demonstration",),)
