@@ -65,6 +65,33 @@ def test_a_client_that_reads_is_not_cut_off(monkeypatch: pytest.MonkeyPatch):
     assert asyncio.run(scenario()).count(b"x") == 3 * len(CHUNK)
 
 
+def test_a_stopping_service_answers_one_more_request_on_a_connection(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connection, "LAST_SECONDS", 0.1)
+    request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+    async def scenario() -> tuple[bytes, bytes, bytes]:
+        config, state = uvicorn.Config(Server(), lifespan="off", log_config=None), ServerState()
+        config.load()
+        server = await asyncio.get_running_loop().create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        (reader, writer), (idle, other) = [await asyncio.open_connection(*address) for _ in range(2)]
+        writer.write(request)
+        first = await reader.readuntil(b"\r\n\r\n")
+        for each in state.connections:
+            each.shutdown()  # as uvicorn does at its end
+        writer.write(request)
+        last, nothing = await reader.read(), await idle.read()
+        for each in (writer, other, server):
+            each.close()
+        return first, last, nothing
+
+    first, last, nothing = asyncio.run(scenario())
+    assert b"connection: close" not in first
+    assert last.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in last
+    assert nothing == b""
+
+
 class Server:
     """A connection without a network; `given` holds the headers that the application received."""
 

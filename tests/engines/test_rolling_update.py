@@ -31,40 +31,41 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 log = logging.getLogger("churnops.endurance")
-NAMES = ("api-1", "api-2", "api-3")
-SPARE = "api-4"
-PAUSE = 2.0
+NAMES = ("api-1", "api-2", "api-3", "api-4")
+PAUSE = 1.0
 """Seconds between the end of new requests and SIGTERM, as `preStop` of the manifests."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fleet:
-    """Nodes by name, three of which run the service, behind a proxy."""
+    """Nodes by name, all but `spare` of which run the service, and a proxy for each kind of spreading."""
 
     nodes: dict[str, Node]
     settings: dict[str, Settings]
-    proxy: Proxy
+    proxies: dict[str, Proxy]
     key: str
     url: str
     bundle: Bundle
+    spare: str = NAMES[-1]
     ids: "count[int]" = field(default_factory=count)
 
     def load(self, customers: list[dict[str, Any]]) -> Load:
         return Load(customers, self.key, reconnects=True, ids=self.ids)
 
-    def replace(self, old: str, new: str) -> None:
+    def replace(self, old: str, proxy: Proxy) -> None:
         """Start a new instance, and stop an old one, as a Deployment with `maxUnavailable: 0`."""
-        self.nodes[new].start(self.settings[new])
-        self.proxy.wait(new)
-        self.proxy.command(f"set server churnops/{old} state drain")
+        self.nodes[self.spare].start(self.settings[self.spare])
+        proxy.wait(self.spare)
+        proxy.command(f"set server churnops/{old} state drain")
         time.sleep(PAUSE)
         assert self.nodes[old].stop() == 0
-        self.proxy.wait(old, "DOWN")
-        self.proxy.command(f"set server churnops/{old} state ready")
+        proxy.wait(old, "DOWN")
+        proxy.command(f"set server churnops/{old} state ready")
+        self.spare = old
 
     def errors(self, *names: str) -> list[str]:
         """Return the numbers of connections and responses of some instances that failed, from the proxy."""
-        rows = self.proxy.statistics()
+        rows = self.proxies["requests"].statistics()
         return [rows[name][column] for name in names for column in ("econ", "eresp")]
 
     def check(self, load: Load) -> int:
@@ -83,7 +84,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, Run
     folder = tmp_path_factory.mktemp("fleet")
     shutil.copytree(project[0].path("models"), folder / "models", symlinks=True)
     with ExitStack() as stack:
-        nodes = dict(zip((*NAMES, SPARE), stack.enter_context(network(4)), strict=True))
+        nodes = dict(zip(NAMES, stack.enter_context(network(4)), strict=True))
         url = stack.enter_context(private_cluster(CENTRE)).url
 
         def change(document: dict[str, Any]) -> None:
@@ -92,46 +93,48 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, project: tuple[Settings, Run
             document["registry"]["directory"] = str(folder / "models")
 
         settings = {name: load_settings(write_project(folder / name, change)) for name in nodes}
-        key = make_key(settings[SPARE], "predict")
-        for name in NAMES:
+        key = make_key(settings[NAMES[0]], "predict")
+        for name in NAMES[:-1]:
             nodes[name].start(settings[name])
         servers = {name: f"{node.host}:{PORT}" for name, node in nodes.items()}
-        proxy = stack.enter_context(proxied(servers, NAMES))
+        proxies = {
+            spread: stack.enter_context(proxied(servers, NAMES[:-1], connections=spread == "connections"))
+            for spread in ("requests", "connections")
+        }
         bundle = Bundle.load(folder / "models/production")
-        yield Fleet(nodes, settings, proxy, key, url.replace("+psycopg", ""), bundle)
+        yield Fleet(nodes, settings, proxies, key, url.replace("+psycopg", ""), bundle)
 
 
-def test_a_rolling_update_fails_no_request(fleet: Fleet, customers: list[dict[str, Any]]) -> None:
-    load = fleet.load(customers)
+@pytest.mark.parametrize("spread", ["requests", "connections"])
+def test_a_rolling_update_fails_no_request(fleet: Fleet, customers: list[dict[str, Any]], spread: str) -> None:
+    load, proxy = fleet.load(customers), fleet.proxies[spread]
 
     async def work() -> None:
-        async with load.on(fleet.proxy.port):
+        async with load.on(proxy.port):
             await until("answers", lambda: len(load.acknowledged) >= 200)
-            spare = SPARE
-            for name in NAMES:
-                await asyncio.to_thread(fleet.replace, name, spare)
-                spare = name
+            for name in [name for name in NAMES if name != fleet.spare]:
+                await asyncio.to_thread(fleet.replace, name, proxy)
             known = len(load.acknowledged)
             await until("more answers", lambda: len(load.acknowledged) >= known + 200)
 
     asyncio.run(work())
     assert len(load.acknowledged) == len(load.asked)
     assert fleet.check(load) == 0
-    log.info("three instances replaced: %d answers, none failed", len(load.acknowledged))
+    log.info("three instances replaced, %s spread: %d answers, none failed", spread, len(load.acknowledged))
 
 
 def test_a_lost_node_fails_only_requests_in_flight_on_it(fleet: Fleet, customers: list[dict[str, Any]]) -> None:
-    load = fleet.load(customers)
+    load, proxy = fleet.load(customers), fleet.proxies["requests"]
     events: list[int] = []
-    others = [name for name in fleet.nodes if name != "api-2"]
+    others = [name for name in NAMES if name != "api-2"]
     before = fleet.errors(*others)
 
     async def work() -> None:
-        async with load.on(fleet.proxy.port):
+        async with load.on(proxy.port):
             await until("answers", lambda: len(load.acknowledged) >= 200)
             events.append(load.events)
             await asyncio.to_thread(fleet.nodes["api-2"].lose)
-            await asyncio.to_thread(fleet.proxy.wait, "api-2", "DOWN")
+            await asyncio.to_thread(proxy.wait, "api-2", "DOWN")
             events.append(load.events)
             known = len(load.acknowledged)
             await until("answers of the others", lambda: len(load.acknowledged) >= known + 200)

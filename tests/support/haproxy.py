@@ -43,8 +43,11 @@ class Proxy:
 
 
 @contextmanager
-def proxied(servers: Mapping[str, str], ready: Collection[str] = ()) -> Iterator[Proxy]:
-    """Start HAProxy in front of servers, by name and address, and wait until those in `ready` (default: all) are."""
+def proxied(servers: Mapping[str, str], ready: Collection[str] = (), *, connections: bool = False) -> Iterator[Proxy]:
+    """Start HAProxy in front of servers, by name and address, and wait until those in `ready` (default: all) are.
+
+    With `connections` it spreads connections and not requests, as a Service of Kubernetes does.
+    """
     program = find_part("haproxy")
     assert program is not None, "the test is marked needs('haproxy')"
     with tempfile.TemporaryDirectory(prefix="churnops-haproxy-") as folder:
@@ -55,6 +58,9 @@ def proxied(servers: Mapping[str, str], ready: Collection[str] = ()) -> Iterator
         text = text.replace("/run/haproxy/admin.sock", str(proxy.admin)).replace(
             "127.0.0.1:8080", f"127.0.0.1:{proxy.port}"
         )
+        if connections:
+            text = re.sub(r"\n +(option httplog|option forwardfor|timeout http-|retry-on).*", "", text)
+            text = text.replace("mode http\n", "mode tcp\n")
         path = Path(folder) / "haproxy.cfg"
         path.write_text(text)
         process = subprocess.Popen([program, "-db", "-q", "-f", str(path)], stdout=subprocess.DEVNULL)

@@ -8,10 +8,14 @@ MAX_HEAD_BYTES = 2**18  # the size of one received piece; usual heads have a few
 MAX_WAITING = 100  # limit of unanswered requests on one connection
 HEAD_SECONDS = 30.0
 SEND_SECONDS = 300.0  # limit for a client to read a piece of its answer
+LAST_SECONDS = 1.0  # time for the last request of a client, after the signal to stop
 
 
 class Connection(HttpToolsProtocol):
     """A connection that is closed if the client exceeds a limit; uvicorn has no such limits.
+
+    When the service stops, a connection between two requests waits for one more and then closes. uvicorn closes it at
+    once, so a request that is on its way gets no answer.
 
     Limits: size and time of a head, size of trailers, waiting requests, and time for reading a piece of an answer.
     Trailers are dropped, because uvicorn would treat them as headers.
@@ -19,6 +23,7 @@ class Connection(HttpToolsProtocol):
 
     _kept_bytes = 0  # bytes received since the last part of a body or the last end of a request
     _body_moves = False  # whether the newest data contain a part of a body or the end of a request
+    _ends = False  # whether the next answer is the last
     _head_timer: asyncio.TimerHandle | None = None  # set while a head is incomplete
     _read_timer: asyncio.TimerHandle | None = None  # set while the client does not read
 
@@ -57,9 +62,11 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Stop the timer for a head."""
+        """Stop the timer for a head; end the connection with this request's answer if the service stops."""
         self._stop_head_timer()
         super().on_headers_complete()
+        if self._ends:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Collect chunks, to pass those of one received piece on together: uvicorn copies its buffer for each call."""
@@ -77,6 +84,15 @@ class Connection(HttpToolsProtocol):
             body = b"".join(self._pieces)
             self._pieces.clear()
             super().on_body(body)
+
+    def shutdown(self) -> None:
+        """End the connection with the present or next answer, or after `LAST_SECONDS` without a request."""
+        self._ends = True
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle:
+            self.loop.call_later(LAST_SECONDS, super().shutdown)
+        else:
+            super().shutdown()
 
     def pause_writing(self) -> None:
         """Limit the time for the client to read. The timer calls `abort`: `close` would wait for the unsent bytes."""
