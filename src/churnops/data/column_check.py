@@ -1,5 +1,6 @@
 """Check the cells of one column: bring them to the type of its kind, and apply its rules."""
 
+import sys
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -52,21 +53,23 @@ def broken_cells(raw: pl.Series, column: Column, *, may_be_null: bool, schema: S
 def _check(
     raw: pl.Series, column: Column, file: str, may_be_null: bool, schema: Schema | None
 ) -> tuple[pl.Series, "_Rules"]:
+    spelled = raw.dtype == pl.String and bool(column.choices) and bool(raw.is_in(list(column.choices)).all())
     if raw.dtype.is_float():
         raw = raw.fill_nan(None)  # in a typed table, NaN means a missing number
-    elif raw.dtype == pl.String and column.kind != "id":
+    elif raw.dtype == pl.String and column.kind != "id" and not spelled:
         raw = _blank_as_missing(raw, column)
-    series = _cast(raw, column, schema)
+    series = raw if spelled else _cast(raw, column, schema)
     rules = _Rules(raw, column, file)
     if not may_be_null and raw.null_count():
         missing = "missing label" if column.kind == "target" else "missing value"
         rules.apply(missing, raw.is_null(), f"missing: {_remedy(column)}")
     _check_type(raw, series, rules)
     if column.is_number:
-        _check_numbers(series, rules)
+        if not _keeps_rules(series, column, raw.dtype):
+            _check_numbers(series, rules)
         if column.kind == "integer" and not rules.failures:
             series = series.cast(pl.Int64)
-    elif column.choices and not column.is_open:
+    elif column.choices and not column.is_open and not spelled:
         _check_choices(series, rules)
     elif column.kind == "id":
         rules.apply("length", series.str.len_chars() > MAX_ID_LENGTH, f"longer than {MAX_ID_LENGTH} characters")
@@ -153,6 +156,22 @@ def _other_unit(texts: pl.Series, column: Column) -> str:
         return ""
     units = units_of(texts).drop_nulls()
     return "" if not units.len() or units[0] == column.unit else str(units[0])
+
+
+def _keeps_rules(series: pl.Series, column: Column, given: pl.DataType) -> bool:
+    """Whether all numbers keep the rules of a number or an integer: mostly known from the smallest and the largest.
+
+    `given` is the type of the column before it was brought to float64. Only a text can then be NaN.
+    """
+    lowest, highest = series.min(), series.max()
+    if not isinstance(lowest, float) or not isinstance(highest, float):
+        return True  # there is no number
+    limit = MAX_INTEGER if column.kind == "integer" else sys.float_info.max
+    lower = -limit if column.minimum is None else max(column.minimum, -limit)
+    upper = limit if column.maximum is None else min(column.maximum, limit)
+    if not (lower <= lowest and highest <= upper) or (not given.is_numeric() and series.is_nan().any()):
+        return False
+    return column.kind != "integer" or given.is_integer() or bool((series == series.floor()).all())
 
 
 def _check_numbers(series: pl.Series, rules: _Rules) -> None:
