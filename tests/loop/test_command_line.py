@@ -195,6 +195,42 @@ def test_a_missing_extra_is_named_with_its_installation(monkeypatch: pytest.Monk
     assert (done.exit_code, done.output) == (2, f"error: {line}\n")
 
 
+def failing(error: Exception) -> click.testing.Result:
+    """Run a command that raises an error."""
+
+    @click.command
+    def fail() -> None:
+        raise error
+
+    return CliRunner().invoke(_Commands("group", {"fail": fail}), ["fail"])
+
+
+def test_a_missing_package_of_a_package_is_one_line_with_the_remedy():
+    result = failing(ModuleNotFoundError("No module named 'fastapi.x'", name="fastapi.x"))
+    assert (result.exit_code, result.output.splitlines()) == (
+        2,
+        ["error: the package fastapi is missing: `pip install churnops` adds it (see `pip check`)"],
+    )
+    assert failing(ModuleNotFoundError("churnops.x", name="churnops.x")).exit_code == 1  # a defect
+
+
+def test_an_interruption_that_a_package_wraps_has_no_traceback():
+    result = failing(ValueError("Error building validator:\n  KeyboardInterrupt: "))
+    assert (result.exit_code, result.output) == (1, "Aborted!\n")
+
+
+@pytest.mark.parametrize(("word", "command"), [("train", "run"), ("fit", "run"), ("deploy", "promote")])
+def test_a_word_of_other_tools_leads_to_the_command(word: str, command: str):
+    result = CliRunner().invoke(main, [word])
+    assert (result.exit_code, f"Did you mean '{command}'?" in result.output) == (2, True)
+
+
+def test_init_without_a_target_lists_the_headers(tmp_path: Path):
+    (tmp_path / "t.csv").write_text("a;left\n1;yes\n")
+    result = CliRunner().invoke(main, ["init", str(tmp_path / "t.csv")])
+    assert (result.exit_code, "the headers of t.csv: a, left\n" in result.output) == (2, True)
+
+
 def test_notes_on_a_system_error_are_printed_too():
     @click.command
     def write() -> None:

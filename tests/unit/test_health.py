@@ -120,6 +120,12 @@ def test_unknown_outcomes_are_not_good_news():
     assert "12 of 40 due outcomes are known" in found.sentence
 
 
+def test_without_customers_the_next_step_is_to_score_some():
+    found = health(cycle(1, summary(dict.fromkeys(FINE)) | {"rows": 0}))
+    assert (found.level, found.sentence) == ("unknown", "No customer has been examined yet.")
+    assert "`churnops serve`" in found.todo
+
+
 @pytest.mark.parametrize("found", [{}, {"recommend_retraining": 3}, {"recommend_retraining": {"triggers": ["x"]}}])
 def test_a_summary_without_verdicts_is_not_good_news(found):
     seen = health(cycle(1, found))

@@ -24,6 +24,11 @@ Level = Literal["good", "watch", "bad", "unknown"]
 
 WORDS = {"good": "Healthy", "watch": "Look closer", "bad": "Act now", "unknown": "Cannot tell"}
 MONITOR = "Type `churnops monitor`"
+NO_CUSTOMERS = (
+    "Score customers with `churnops serve`, which records them (`churnops predict` does not), or examine a file: "
+    "`churnops monitor --batch FILE`"
+)
+"""Next step after a cycle without customers."""
 _RANK = {"good": 0, "unknown": 1, "watch": 2, "bad": 3}
 
 
@@ -264,6 +269,8 @@ def _unjudged(reports: Sequence[Cycle]) -> list[Health]:
     if not unjudged:
         return []
     since = _run(reports, lambda cycle: any(_fired(cycle, name) is None for name in TRIGGER_LABELS))
+    if reports[0].summary.get("rows") == 0:
+        return [Health("unknown", "No customer has been examined yet.", f"{NO_CUSTOMERS}.", since)]
     performance = _performance(reports[0])
     labelled, due = number(performance.get("labelled")), number(performance.get("due"))
     if set(unjudged) <= {"performance", "target_drift"}:

@@ -80,6 +80,17 @@ def init(
     from churnops.discovery.summary import summary
 
     if not tables or target is None:
-        raise click.UsageError("give the table and its outcome: churnops init TABLE --target HEADER")
+        raise click.UsageError(f"give the table and its outcome: churnops init TABLE --target HEADER{_headers(tables)}")
     table, path = describe(tables, target, out or Path(), force, positive=positive, identifier=identifier, time=time)
     show_done(as_json, lambda: table.to_json() | {"config": str(path)}, lambda: click.echo(summary(table, path)))
+
+
+def _headers(tables: tuple[Path, ...]) -> str:
+    """Return the headers of the first table as text, for a message; empty without a table."""
+    from churnops.data.batches import open_batches
+    from churnops.data.read import table_paths
+
+    if not tables:
+        return ""
+    path = table_paths(tables)[0]
+    return f"; the headers of {path.name}: {', '.join(next(open_batches(path, rows=1)).columns)}"

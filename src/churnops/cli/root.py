@@ -25,9 +25,14 @@ SCHEMA_VERSION = 1
 
 _SHOWN = "churnops.shown"
 
+_SYNONYMS = {"train": "run", "fit": "run", "score": "predict", "deploy": "promote", "status": "doctor"}
+"""Commands for the words of other tools."""
+
 
 class _Commands(click.Group):
-    """Prints a `ChurnopsError` or `OSError` on one line. Any other exception is a defect and keeps its traceback.
+    """Prints a `ChurnopsError`, an `OSError` or a missing package on one line.
+
+    Any other exception is a defect and keeps its traceback.
 
     With `--json` the error is a JSON document on standard output, and not on standard error.
     """
@@ -60,6 +65,13 @@ class _Commands(click.Group):
             report_error(error, as_json=True)
             sys.exit(error.exit_code)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in _SYNONYMS:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{_SYNONYMS[args[0]]}'?")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -71,11 +83,24 @@ class _Commands(click.Group):
             self._end(ctx, error, error.exit_code)
         except OSError as error:
             self._end(ctx, error, ChurnopsError.exit_code)
+        except ModuleNotFoundError as error:
+            package = (error.name or "churnops").split(".")[0]
+            if package == "churnops":
+                raise
+            self._end(ctx, _missing(package), ChurnopsError.exit_code)
+        except Exception as error:
+            if "KeyboardInterrupt" not in str(error):
+                raise
+            raise click.Abort from error  # Ctrl-C while pydantic is imported, which wraps it in its own error
 
     def _end(self, ctx: click.Context, error: Exception, exit_code: int) -> NoReturn:
         if not (self._as_json and _SHOWN in ctx.meta):  # a refusal by the gate has shown its document already
             report_error(error, as_json=self._as_json)
         sys.exit(exit_code)
+
+
+def _missing(package: str) -> ChurnopsError:
+    return ChurnopsError(f"the package {package} is missing: `pip install churnops` adds it (see `pip check`)")
 
 
 def show(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:

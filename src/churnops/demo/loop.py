@@ -47,7 +47,7 @@ def run_loop(folder: Path, plan: DemoPlan, screen: Screen) -> Timeline:
     project = DemoProject(folder, plan)
     world = World(project.sources, project.settings.table, drift=plan.drift, seed=plan.seed)
     if not project.deployed:
-        screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv")
+        screen.step("churnops run: the first model, on the 2,666 customers of churn-80.csv (the longest step)")
         project.train()
     screen.step("churnops serve: the API, on a port of loopback")
     feeder = Feeder(world, plan, project.port)

@@ -97,11 +97,11 @@ class Terminal:
     def summary(self, timeline: Timeline) -> None:
         """Print the conclusions."""
         for line in conclusions(timeline):
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def _line(self, text: Text) -> None:
         with self._lock:
-            self._console.print(Text.assemble((f"{self._seconds():5.0f} s  ", "dim"), text))
+            self._console.print(Text.assemble((f"{self._seconds():5.0f} s  ", "dim"), text), soft_wrap=True)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

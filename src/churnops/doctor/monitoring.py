@@ -40,7 +40,8 @@ def health(parts: Parts) -> Iterator[ProjectFinding]:
         return
     command = _COMMAND.search(result.todo)
     waits = not firing and command is None  # nothing to do but to wait for the next reports
-    message = " ".join([result.sentence, *result.also]).removesuffix(".")
+    advice = [result.todo] if waits else []
+    message = " ".join([result.sentence, *result.also, *advice]).removesuffix(".")
     wrong = result.level == "bad" or (result.level == "watch" and not waits)
     yield ProjectFinding(message, command[1] if command else "churnops monitor", wrong)
 

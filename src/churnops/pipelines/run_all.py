@@ -368,7 +368,9 @@ def _batch(tables: Mapping[str, pl.DataFrame], bundle: Bundle) -> Batch:
     """
     nobody: Columns = {}
     if not tables:
-        return batch_from_columns(nobody, np.empty(0), bundle, "no later customers", acts_as=PRODUCTION)
+        return batch_from_columns(
+            nobody, np.empty(0), bundle, "no customers later than the training table yet", acts_as=PRODUCTION
+        )
     try:
         table = pl.concat(tables.values(), how="diagonal_relaxed")
         return batch_from_table(table, bundle, ", ".join(tables), acts_as=PRODUCTION)

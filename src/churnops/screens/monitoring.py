@@ -25,9 +25,13 @@ MAX_COLUMNS = 12
 
 def show_cycle(summary: "MonitoringSummary", schema: "Schema", console: Console | None = None) -> None:
     """Print a monitoring cycle: the verdict, the next step, the triggers, the drifted columns and the files."""
+    from churnops.alerting.health import NO_CUSTOMERS
+
     console = console or Console()
     report = summary.cycle.report
     line(console, *advice(report, f": {report.model_version} on {report.rows:,} customers ({report.source})"))
+    if not report.rows:
+        line(console, "Next", f": {NO_CUSTOMERS}")
     if report.repeated_rows:
         rows = "row" if report.repeated_rows == 1 else "rows"
         line(console, "Left out", f": {report.repeated_rows:,} {rows}, copies of other rows")

@@ -128,10 +128,11 @@ def _numbers(proposal: Proposal) -> None:
         help=f"Expected profit of the best threshold. Deployed: {deployed:,.0f}.",
     )
     shown[3].metric(
-        "Gain over deployed",
+        "Corrected gain",
         f"{proposal.gain.value:,.0f}",
         border=True,
-        help="Expected gain per 1,000 customers over the deployed threshold, after correction (see Statistics).",
+        help="Expected gain per 1,000 customers over the deployed threshold. It is less than the difference of the "
+        "profits, because the best threshold was chosen on these customers (see Statistics).",
     )
 
 

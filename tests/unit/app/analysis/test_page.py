@@ -84,7 +84,7 @@ def test_an_offer_proposes_a_threshold_and_the_next_step(in_project: Path, show:
         "Best threshold",
         "Contacted of 1,000",
         "Profit per 1,000",
-        "Gain over deployed",
+        "Corrected gain",
     ]
 
 
