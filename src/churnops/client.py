@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -81,6 +82,7 @@ class Client:
         body: bytes | None = None,
         media_type: str = JSON,
         max_bytes: int = MAX_ANSWER_BYTES,
+        signature: Mapping[str, str] = MappingProxyType({}),
     ) -> Reply:
         """Send a body (POST) or none (GET), and return the answer with any status.
 
@@ -90,6 +92,8 @@ class Client:
             Limit for the whole exchange.
         max_bytes
             Limit of the answer.
+        signature
+            Headers that belong to the body.
 
         Raises
         ------
@@ -99,7 +103,7 @@ class Client:
         kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(self._parts.hostname or "", self._parts.port, timeout=seconds)
         method = "GET" if body is None else "POST"
-        headers: Mapping[str, str] = self._headers | ({"Content-Type": media_type} if body else {})
+        headers: Mapping[str, str] = self._headers | ({"Content-Type": media_type} if body else {}) | dict(signature)
         cut = threading.Event()
         try:
             connection.connect()

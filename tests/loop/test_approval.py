@@ -54,6 +54,8 @@ def test_a_deployment_needs_a_key_and_the_history_names_it(
 
 
 def test_an_unapproved_candidate_becomes_the_challenger(settings: Settings):
+    registry_settings = settings.registry.model_copy(update={"webhook": "http://127.0.0.1:9"})
+    settings = settings.model_copy(update={"registry": registry_settings})
     with Project.open(settings) as project:
         registry = Registry(Tracker(settings), project.folder)
         with registry.deployed.locked():
@@ -61,5 +63,6 @@ def test_an_unapproved_candidate_becomes_the_challenger(settings: Settings):
             released = release(project, registry, candidate, gate="skip")
         assert released.status == "held"
         assert released.reason == "requested with --deploy; `churnops promote 1` approves and deploys it"
+        assert "registry.webhook was not told" in (released.warning or "")
         assert next(v.aliases for v in registry.versions() if v.version == 1) == ("challenger", "previous")
         assert project.require_deployed().version_name.startswith("xgboost")

@@ -21,6 +21,7 @@ class Endpoint:
     status: int = 200
     location: str = ""
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    signed: list[tuple[bytes, str | None]] = field(default_factory=list)
     stopped: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -39,6 +40,7 @@ def listening(**options: Any) -> Iterator[Endpoint]:
         def do_POST(self):
             text = self.rfile.read(int(self.headers["Content-Length"]))
             endpoint.asked.append((self.path, json.loads(text)))
+            endpoint.signed.append((text, self.headers["X-Churnops-Signature"]))
             if endpoint.status < 0:
                 endpoint.stopped.wait(60)
                 return

@@ -234,9 +234,10 @@ def test_the_check_key_comes_only_from_the_environment_and_is_hidden(tmp_path: P
         assert "77777" not in str(caught.value)
 
 
-def test_the_approval_key_is_hidden(tmp_path: Path):
-    settings = load_settings(write_project(tmp_path), {"CHURNOPS_REGISTRY__APPROVAL_KEY": "churnops_1_Token"})
-    assert settings.registry.approval_key == "churnops_1_Token"
+@pytest.mark.parametrize("name", ["approval_key", "webhook_secret"])
+def test_secrets_of_the_registry_are_hidden(tmp_path: Path, name: str):
+    settings = load_settings(write_project(tmp_path), {f"CHURNOPS_REGISTRY__{name.upper()}": "churnops_1_Token"})
+    assert getattr(settings.registry, name) == "churnops_1_Token"
     assert "Token" not in repr(settings) + settings.model_dump_json()
 
 

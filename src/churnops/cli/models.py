@@ -162,6 +162,8 @@ def models_prune(ctx: click.Context, keep: int, dry_run: bool, as_json: bool) ->
 
     pruned = prune_models(settings_of(ctx), keep, dry_run=dry_run)
     show_done(as_json, pruned.to_json, lambda: click.echo(pruned.sentences))
+    if pruned.warning and not as_json:
+        warn(pruned.warning)
 
 
 @models.command("card")

@@ -13,6 +13,7 @@ from churnops.evaluation.leaks import ACCEPTED_LEAKS, unaccepted_leaks
 from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
+from churnops.pipelines.webhook import NO_WEBHOOK, send_production, send_state
 from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
 from churnops.registry.folder import UnfinishedDeploymentError
@@ -201,9 +202,15 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
             lineage = {ACCEPTED_LEAKS: sorted(kept)}
             candidate = replace(candidate, bundle=bundle.with_metadata(metrics={}, lineage=lineage))
         return _deploy(project, registry, candidate, ruling)
-    if candidate.otherwise == "challenger":
-        registry.make_challenger(version)
-    return _kept("held" if ruling.deploy else candidate.otherwise, registry, candidate, ruling)
+    result = _kept("held" if ruling.deploy else candidate.otherwise, registry, candidate, ruling)
+    if candidate.otherwise == "refused":
+        return result
+    registry.make_challenger(version)
+    aftermath = Aftermath()
+    aftermath.deployed = True  # the alias has moved: a failure is a warning
+    with aftermath.warning(NO_WEBHOOK):
+        send_state(project, version, "challenger", ruling.reason, candidate.by)
+    return replace(result, warning=aftermath.text)
 
 
 def check_replaceable(deployed: DeploymentFolder, gate: Gate, option: str) -> None:
@@ -322,6 +329,8 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
         with aftermath.warning("no alert was sent"):
             facts = [*candidate.facts, *([check.reason] if check else [])]
             alerts.announce(deployment(name, reason, facts, ""))
+    with aftermath.warning(NO_WEBHOOK):
+        send_production(project)
     return Release(
         "rolled back" if rolled_back else "deployed",
         candidate.version,

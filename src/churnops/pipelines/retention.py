@@ -5,20 +5,27 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from churnops.errors import ChurnopsError
 from churnops.journal.deployment_log import in_production
+from churnops.pipelines.webhook import NO_WEBHOOK, send_state
 from churnops.project import Project
 from churnops.registry import Registry
-from churnops.registry.retention import RetentionPlan, carry_out, plan
+from churnops.registry.folder import who
+from churnops.registry.retention import NOT_IN_USE, RetentionPlan, carry_out, plan
 from churnops.settings import Settings
 from churnops.tracking import Tracker
 
 
 @dataclass(frozen=True)
 class PrunedModels:
-    """Result of a pruning; `bytes` is the size of the removed files, None for a dry run."""
+    """Result of a pruning.
+
+    `bytes` is the size of the removed files, None for a dry run; `warning` is why the webhook was not told.
+    """
 
     planned: RetentionPlan
     bytes: int | None
+    warning: str | None = None
 
     @property
     def sentences(self) -> str:
@@ -37,6 +44,7 @@ class PrunedModels:
             "dry_run": self.bytes is None,
             "removed": self.planned.folders,
             "bytes": self.bytes or 0,
+            "warning": self.warning,
             "versions": [asdict(version) for version in self.planned.versions],
         }
 
@@ -63,7 +71,15 @@ def prune_models(settings: Settings, keep: int, *, dry_run: bool = False) -> Pru
         registry = Registry(Tracker(settings), project.folder)
         with registry.deployed.locked():
             planned = plan(registry, keep, _uses(project))
-            return PrunedModels(planned, None if dry_run else carry_out(registry, planned))
+            if dry_run:
+                return PrunedModels(planned, None)
+            freed = carry_out(registry, planned)
+        try:
+            for version in planned.removed:
+                send_state(project, version, "archived", NOT_IN_USE, who())
+        except ChurnopsError as error:
+            return PrunedModels(planned, freed, f"{NO_WEBHOOK}: {error}")
+    return PrunedModels(planned, freed)
 
 
 def _uses(project: Project) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from churnops.alerting.alerts import Alerts
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.recovery import recover
+from churnops.pipelines.webhook import NO_WEBHOOK, send_production
 from churnops.project import Project
 from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.settings import Settings
@@ -74,6 +75,8 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
         with aftermath.warning("no alert was sent"):
             name = Bundle.load(folder).version_name
             Alerts.of(settings, project.alerts).announce(rollback(name, reason, ""))
+        with aftermath.warning(NO_WEBHOOK):
+            send_production(project)
         with aftermath.warning("the deployment log is not complete yet"):
             aftermath.add(recover(project)[1])
     return RolledBack(target.version, name, folder, left, reason, aftermath.text)

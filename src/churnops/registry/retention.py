@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from churnops.registry.folder import NEWEST
 from churnops.registry.registry import ModelVersion, Registry
 
+NOT_IN_USE = "not in use"
+"""Reason for the removal of a version's files."""
+
 
 @dataclass(frozen=True)
 class Retained:
@@ -54,6 +57,11 @@ class RetentionPlan:
 
     versions: tuple[Retained, ...]
     contents: tuple[str, ...]
+
+    @property
+    def removed(self) -> tuple[int, ...]:
+        """Numbers of the registered versions whose files go, newest first."""
+        return tuple(each.version for each in self.versions if each.registered and not each.stays)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -115,12 +123,11 @@ def carry_out(registry: Registry, planned: RetentionPlan) -> int:
     A version is marked before its first file goes, and again after the last. So the next call finishes an interrupted
     one, and nobody deploys a version that has lost files.
     """
-    gone = [version.version for version in planned.versions if version.registered and not version.stays]
-    for number in gone:
+    for number in planned.removed:
         registry.mark_files(number, "removing")
     freed = registry.deployed.remove(planned.folders)
     freed += sum(registry.deployed.place.remove_customers(content) for content in planned.contents)
-    return freed + sum(registry.remove_files(number) for number in gone)
+    return freed + sum(registry.remove_files(number) for number in planned.removed)
 
 
 def _by_version(
@@ -139,7 +146,7 @@ def _by_version(
     for number in sorted(folders, reverse=True):
         version = registered.get(number)
         stays = version is not None and version.files == "kept" and version.content_sha256 in in_use
-        reason = in_use[version.content_sha256] if version and stays else "not in use"
+        reason = in_use[version.content_sha256] if version and stays else NOT_IN_USE
         yield Retained(number, stays, reason, version is not None, tuple(folders[number]))
 
 

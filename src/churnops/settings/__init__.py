@@ -33,6 +33,7 @@ from churnops.settings.variables import (
     ENV_CHECK_KEY,
     ENV_DASHBOARD_KEY,
     ENV_PREFIX,
+    ENV_WEBHOOK_SECRET,
     SECRETS,
 )
 from churnops.settings.yaml import read_yaml
@@ -46,6 +47,7 @@ __all__ = [
     "ENV_CONFIG",
     "ENV_DASHBOARD_KEY",
     "ENV_PREFIX",
+    "ENV_WEBHOOK_SECRET",
     "FAMILIES",
     "LIVE",
     "RESERVED_SOURCES",

@@ -260,7 +260,8 @@ class RegistrySettings(_Section):
 
     `directory` may be in an object store; `copy_directory` is then its local copy. With `approval` only `churnops
     promote` deploys, with an API key in `approval_key`: a secret that only the variable
-    `CHURNOPS_REGISTRY__APPROVAL_KEY` sets.
+    `CHURNOPS_REGISTRY__APPROVAL_KEY` sets. `webhook` is told of versions that enter a state; the variable
+    `CHURNOPS_REGISTRY__WEBHOOK_SECRET` sets the secret that signs these requests.
     """
 
     model_name: Annotated[str, MODEL_NAME] = "churn"
@@ -268,6 +269,8 @@ class RegistrySettings(_Section):
     copy_directory: FilePath = "models-copy"
     approval: Annotated[bool, Flag()] = False
     approval_key: Annotated[str, KEY] = Field(default="", repr=False, exclude=True)
+    webhook: Annotated[str, NO_OR_WEB_ADDRESS] = ""
+    webhook_secret: Annotated[str, KEY] = Field(default="", repr=False, exclude=True)
 
 
 class TrackingSettings(_Section):
