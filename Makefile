@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines endurance lint bench pictures docs schema grafana dist sbom audit lock clean help
+.PHONY: run demo test engines check-deploy endurance lint bench pictures docs schema grafana dist sbom audit lock clean help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 run: .venv/ready  ## the main job on the data in the repository
 	$(BIN)/python run_all.py
@@ -17,11 +17,15 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 # The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --ignore=tests/engines
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --ignore=tests/engines --ignore=tests/deploy
 
 engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, replicas behind a proxy, Spark; and of the wheel
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 tests/engines
+
+check-deploy: .venv/ready-dev  ## check the files in deploy/, and the pipelines
+	bash scripts/test_parts.sh
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --log-cli-level=INFO tests/deploy
 
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh

@@ -1,0 +1,1 @@
+"""Checks of `deploy/terraform` against the types that the providers published."""
