@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from churnops.cli import main
 from churnops.errors import SettingsError
 from churnops.features import all_features
-from churnops.settings import Settings, default_config, find_config, load_settings
+from churnops.settings import SECRETS, Settings, default_config, find_config, load_settings
 from tests.support.projects import REPOSITORY, write_project
 
 
@@ -273,6 +273,13 @@ def test_a_wrong_file_of_a_variable_is_refused_without_its_text(tmp_path: Path, 
         load_settings(write_project(tmp_path), {"CHURNOPS_ALERTS__URLS_FILE": "secret"})
     assert "Token" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_empty_variable_of_a_secret_counts_as_not_set(tmp_path: Path):
+    path = write_project(tmp_path)
+    assert load_settings(path, dict.fromkeys(SECRETS.values(), "")) == load_settings(path, {})
+    with pytest.raises(SettingsError, match=r"alerts\.link"):
+        load_settings(path, {"CHURNOPS_ALERTS__LINK": ""})
 
 
 def test_a_variable_and_its_file_are_not_both_accepted(tmp_path: Path):

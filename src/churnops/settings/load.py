@@ -103,8 +103,9 @@ def _overrides(environment: Mapping[str, str], folder: Path) -> Iterator[tuple[s
             continue
         name = variable.removesuffix(ENV_FILE)
         if name == variable:
-            yield name, environment[name]
-        elif name in environment:
+            if name not in SECRETS.values() or environment[name]:  # pipelines set a secret that they lack to ""
+                yield name, environment[name]
+        elif environment.get(name):
             raise SettingsError(f"{name} and {variable} are both set: unset one of them")
         else:
             yield name, _secret(folder / environment[variable], variable)
