@@ -26,6 +26,7 @@ engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, rep
 check-deploy: .venv/ready-dev  ## check the files in deploy/, and the pipelines
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --log-cli-level=INFO tests/deploy
+	@sed -n '/^## Never run/,$$p' deploy/README.md
 
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh
