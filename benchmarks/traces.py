@@ -72,7 +72,7 @@ class _Cut(ast.NodeTransformer):
     def visit_With(self, node: ast.With) -> object:
         """Leave out spans, and the statement itself if it has nothing else."""
         self.generic_visit(node)
-        node.items = [item for item in node.items if not _calls(item.context_expr, "span", "self._span")]
+        node.items = [item for item in node.items if not _calls(item.context_expr, "span", "shared_span")]
         return node if node.items else node.body
 
     def visit_Call(self, node: ast.Call) -> object:

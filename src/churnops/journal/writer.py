@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -40,6 +40,7 @@ BLOCKED_SECONDS = 2.0
 
 IDLE_SECONDS = 30.0  # a successful write is trusted for this long
 RETRY_SECONDS = 1.0  # pause between attempts after a failed write
+COMMIT = "INSERT predictions"
 
 
 class _Append(NamedTuple):
@@ -163,7 +164,7 @@ class JournalWriter:
                 self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
                 self._connection.rollback()
             rows = [row for append in group for row in append.rows]
-            with self._span(group):
+            with shared_span(COMMIT, group, self._about):
                 commit_directly(self._connection, partial(insert_predictions, self._connection, rows))
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
@@ -190,7 +191,7 @@ class JournalWriter:
     def _write(self, group: list[_Append]) -> list[JournalError | None]:
         """Write a group and return each append's error. Raises nothing, because the thread must go on."""
         try:
-            with self._span(group):
+            with shared_span(COMMIT, group, self._about):
                 self._commit([row for append in group for row in append.rows])
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
@@ -201,10 +202,6 @@ class JournalWriter:
             return [self._write([append])[0] for append in group]  # so that only the faulty append fails
         self._note(None)
         return [None] * len(group)
-
-    def _span(self, group: list[_Append]) -> AbstractContextManager[object]:
-        """Return the span of a commit, for the requests that it serves."""
-        return shared_span("INSERT predictions", (append.span for append in group), self._about)
 
     def _note(self, failure: str | None) -> None:
         self._attempted_at = time.monotonic()

@@ -96,7 +96,7 @@ class SpanRecorder:
         return _inside(self._tracer.start_span(name))
 
     def shared_span(
-        self, name: str, spans: Iterable[Span | None], attributes: Mapping[str, str | int] | None
+        self, name: str, spans: Iterable[Span | None], attributes: Mapping[str, str | int]
     ) -> AbstractContextManager[object]:
         """See `spans.shared_span`."""
         recorded = [span for span in spans if span is not None and span.is_recording()]

@@ -4,7 +4,7 @@ Attributes name parts of the program, numbers and statuses. They never contain a
 text of an error, which may quote a value.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from threading import Lock
@@ -21,6 +21,14 @@ Attributes = Mapping[str, str | int]
 class _WithTraces(Protocol):
     @property
     def traces(self) -> bool: ...
+
+
+class Traceable(Protocol):
+    """One of the jobs that `shared_span` is for."""
+
+    @property
+    def span(self) -> "Span | None":
+        """The `current` span of its request."""
 
 
 S = TypeVar("S", bound=_WithTraces)
@@ -81,19 +89,17 @@ def span(name: str, attributes: Attributes | None = None) -> AbstractContextMana
     return _NOTHING if recorder is None else recorder.span(name, attributes)
 
 
-def shared_span(
-    name: str, spans: Iterable["Span | None"], attributes: Attributes | None = None
-) -> AbstractContextManager[object]:
+def shared_span(name: str, jobs: Sequence[Traceable], attributes: Attributes) -> AbstractContextManager[object]:
     """Return a `with` block for work that several requests share.
 
-    It is part of the first trace, and linked with the other ones.
+    It is part of the first recorded trace, and linked with the other ones.
     """
     recorder = _recorder
-    return _NOTHING if recorder is None else recorder.shared_span(name, spans, attributes)
+    return _NOTHING if recorder is None else recorder.shared_span(name, [job.span for job in jobs], attributes)
 
 
 def current() -> "Span | None":
-    """Return the span of the running code, for `shared_span`; None if no trace is recorded."""
+    """Return the span of the running code, for a `Traceable`; None if no trace is recorded."""
     recorder = _recorder
     return None if recorder is None else recorder.current()
 
