@@ -134,7 +134,8 @@ def test_the_model_of_a_pruned_version_is_registered_again(
     settings: Settings, typed: Callable[..., Result], bundles: dict[int, Bundle]
 ):
     deploy(settings, bundles, 3)
-    typed("models", "prune", "--keep", "0")
+    shown = typed("models", "prune", "--keep", "0").stdout
+    assert "Removed 2 folders and 1 model in MLflow, " in shown
     with opened_registry(settings) as registry:
         run = registry._client.create_run("0").info.run_id
         assert registry.register(bundles[1], log_bundle(bundles[1], run), run) == 4

@@ -32,11 +32,13 @@ class PrunedModels:
         """Result for people: a line for each version, and a sum."""
         dry_run = self.bytes is None
         lines = [version.describe(dry_run=dry_run) for version in self.planned.versions]
-        number = len(self.planned.folders)
-        folders = f"{number} {'folder' if number == 1 else 'folders'}"
+        folders, models = len(self.planned.folders), len(self.planned.removed)
+        total = f"{folders} {'folder' if folders == 1 else 'folders'}"
+        if models:
+            total += f" and {models} {'model' if models == 1 else 'models'} in MLflow"
         if self.bytes is None:
-            return "\n".join([*lines, f"Would remove {folders}: repeat the command without --dry-run"])
-        return "\n".join([*lines, f"Removed {folders}, {self.bytes / 1e6:.1f} MB"])
+            return "\n".join([*lines, f"Would remove {total}: repeat the command without --dry-run"])
+        return "\n".join([*lines, f"Removed {total}, {self.bytes / 1e6:.1f} MB"])
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
