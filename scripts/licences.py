@@ -41,7 +41,7 @@ READ = {
     "waitress": "ZPL-2.1",
     "xgboost": "Apache-2.0",
 }
-"""Licences that were read in the packages' own files."""
+"""Licences that packages declare only in their files, and those of packages for other platforms."""
 
 ALLOWED = {
     "0BSD",
