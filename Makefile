@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run demo test engines check-deploy endurance lint bench pictures docs schema grafana dist sbom audit lock clean help
+.PHONY: run demo test engines check-deploy endurance newer-python lint bench pictures docs schema grafana dist sbom audit lock clean help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
@@ -31,6 +31,9 @@ check-deploy: .venv/ready-dev  ## check the files in deploy/, and the pipelines
 endurance: .venv/ready-dev  ## full test of the service under load, while it is killed and models are deployed (minutes)
 	bash scripts/test_parts.sh
 	ENDURANCE=1 $(BIN)/python -m pytest --log-cli-level=INFO tests/loop/test_serving_under_load.py tests/engines/test_replicas.py
+
+newer-python:  ## tests of the wheel in a new environment of another Python: make newer-python PYTHON=python3.13
+	bash scripts/newer_python.sh $(PYTHON)
 
 # The formatter decides the layout: no exceptions but one published formula, and only one assignment to `self` on each
 # line.
