@@ -23,8 +23,9 @@ engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, rep
 	bash scripts/test_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 tests/engines
 
-check-deploy: .venv/ready-dev  ## check the files in deploy/, and the pipelines
+check-deploy: .venv/ready-dev  ## check the files in deploy/ and the pipelines; build the images, and run them as compose.yaml does
 	bash scripts/test_parts.sh
+	bash scripts/deploy_parts.sh
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --log-cli-level=INFO tests/deploy
 	@sed -n '/^## Never run/,$$p' deploy/README.md
 

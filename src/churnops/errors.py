@@ -22,6 +22,10 @@ class SettingsError(ChurnopsError):
     """`config.yaml` is unreadable, or a setting or `CHURNOPS_*` variable is missing, unknown or out of range."""
 
 
+class NoProjectError(SettingsError):
+    """There is no config file in this folder or above."""
+
+
 class ExpressionError(ChurnopsError):
     """A feature expression is not in the language of `churnops.features.expressions`."""
 

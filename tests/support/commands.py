@@ -9,6 +9,7 @@ from churnops.cli import main
 from tests.support.projects import REPOSITORY
 
 SCHEDULES = REPOSITORY / "deploy/schedules"
+UNITS = REPOSITORY / "deploy/systemd"
 
 
 def cron_lines() -> list[str]:

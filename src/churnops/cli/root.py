@@ -100,7 +100,9 @@ class _Commands(click.Group):
 
 
 def _missing(package: str) -> ChurnopsError:
-    return ChurnopsError(f"the package {package} is missing: `pip install churnops` adds it (see `pip check`)")
+    return ChurnopsError(
+        f"the package {package} is missing: `pip install churnops` adds it (see `pip check`); the image `full` has it"
+    )
 
 
 def show(as_json: bool, document: Callable[[], object], people: Callable[[], object]) -> None:

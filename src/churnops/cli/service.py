@@ -53,21 +53,26 @@ def serve(ctx: click.Context, host: str | None, port: int | None, root_path: str
 def warm(ctx: click.Context) -> None:
     """Compile the prediction code, so that `serve` starts quickly.
 
-    Use it when you build a container image: the machine code is stored on disk.
+    The machine code is stored on disk. Without a project, as while a container image is built, no model is loaded.
     """
     import time
 
     need("serve", "uvicorn")
     started = time.perf_counter()
-    from churnops.api.main import app  # importing compiles, and keeps the machine code beside the source
+    import churnops.data.cells
+    import churnops.monitoring.drift.ks  # noqa: F401  (importing compiles, and keeps the machine code)
+    from churnops.api.main import app
+    from churnops.errors import NoProjectError
     from churnops.project import Project
 
-    bundle = Project(settings_of(ctx)).deployed()
+    loaded = "no model is deployed yet"
+    try:
+        bundle = Project(settings_of(ctx)).deployed()
+    except NoProjectError:
+        bundle, loaded = None, "no project is here"
     if bundle is not None:
         bundle.explain(bundle.probes)
         loaded = f"{bundle.version_name} loads"
-    else:
-        loaded = "no model is deployed yet"
     click.echo(f"Compiled {app.title} in {time.perf_counter() - started:.1f} s; {loaded}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from churnops.errors import SettingsError
+from churnops.errors import NoProjectError, SettingsError
 from churnops.limits import MAX_CONFIG_BYTES
 from churnops.settings.sections import Settings
 from churnops.settings.variables import ENV_FILE, ENV_PREFIX, FILE_ONLY, SECRETS
@@ -28,7 +28,7 @@ def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Pat
 
     Raises
     ------
-    SettingsError
+    NoProjectError
         If there is none; the message names the command that writes one.
     """
     if named := environment.get(ENV_CONFIG):
@@ -36,7 +36,7 @@ def find_config(start: Path, environment: Mapping[str, str] = os.environ) -> Pat
     for folder in (start, *start.parents):
         if (folder / CONFIG_NAME).is_file():
             return folder / CONFIG_NAME
-    raise SettingsError(
+    raise NoProjectError(
         f"no {CONFIG_NAME} in {start} or above: write one with `churnops init TABLE --target HEADER`, or name one with "
         "--config"
     )

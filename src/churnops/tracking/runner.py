@@ -54,6 +54,8 @@ class Tracker:
 
     def __init__(self, settings: Settings) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        # With a tracking server, MLflow would print an address after each run.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         # If tqdm is installed, MLflow would draw bars between the lines of churnops.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         # With MLflow's default of 7, a wrong address would be an error only after minutes.
