@@ -8,6 +8,7 @@ from typing import Any
 import dask.config
 import kubernetes_validate
 import pytest
+import yaml
 from distributed.cli import dask_scheduler, dask_worker
 
 from churnops.api.routes import health
@@ -20,7 +21,8 @@ from tests.support.projects import REPOSITORY
 OVERLAYS = ("single", "replicas", "dask")
 VERSIONS = ("1.35", "1.36", "1.37")
 PAGE = (REPOSITORY / "docs/kubernetes.md").read_text(encoding="utf-8")
-USER, PROJECT = 10001, "/srv/churn"
+DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load((REPOSITORY / "compose.yaml").read_text(encoding="utf-8"))["services"]
 SECRETS = {
     "PGPASSWORD": "secret",
     "CHURNOPS_ALERTS__URLS": '["json://alerts.example.org"]',
@@ -125,15 +127,17 @@ def test_every_command_exists_with_its_options(manifests: Manifests) -> None:
             DASK[command].make_context(command, arguments)
 
 
-def test_all_pods_have_the_same_user_and_folders(manifests: Manifests) -> None:
+def test_images_users_and_folders_are_those_of_the_dockerfile(manifests: Manifests) -> None:
+    (user,) = re.findall(r"^USER (\d+):\1$", DOCKERFILE, re.MULTILINE)
+    (folder,) = re.findall(r"^WORKDIR (/srv\S*)$", DOCKERFILE, re.MULTILINE)
     for pod in manifests.pods:
-        expected = "churnops-serve:0.1.0" if pod.container["args"][1] == "serve" else "churnops:0.1.0"
+        expected = COMPOSE["api" if pod.container["args"][1] == "serve" else "dashboard"]["image"]
         assert pod.container["image"].rpartition("/")[2] == expected
         security = pod.spec["securityContext"]
-        assert {security["runAsUser"], security["runAsGroup"], security["fsGroup"]} == {USER}
+        assert {security["runAsUser"], security["runAsGroup"], security["fsGroup"]} == {int(user)}
         mounts = {mount["mountPath"] for mount in pod.container["volumeMounts"]}
-        assert {"/tmp", f"{PROJECT}/config.yaml"} <= mounts
-        assert mounts <= {"/tmp", f"{PROJECT}/config.yaml", PROJECT, "/etc/churnops-dask"}
+        assert {"/tmp", f"{folder}/config.yaml"} <= mounts
+        assert mounts <= {"/tmp", f"{folder}/config.yaml", folder, "/etc/churnops-dask"}
 
 
 def test_probes_ask_paths_and_ports_that_the_programs_have(manifests: Manifests) -> None:
@@ -144,7 +148,8 @@ def test_probes_ask_paths_and_ports_that_the_programs_have(manifests: Manifests)
         request = api.container[kind]["httpGet"]
         assert (request["port"], request["path"] in {route.path for route in health.router.routes}) == ("http", True)
     check = manifests.pod("churnops-dashboard").container["readinessProbe"]["exec"]["command"]
-    assert f"http://127.0.0.1:{settings.dashboard.port}/_stcore/health" in check[2]
+    assert check == COMPOSE["dashboard"]["healthcheck"]["test"][1:]
+    assert f":{settings.dashboard.port}/" in check[2]
 
 
 def test_a_pod_has_time_to_stop_after_proxies_have_left_it(manifests: Manifests) -> None:

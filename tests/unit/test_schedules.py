@@ -4,8 +4,6 @@ import ast
 import re
 from collections.abc import Iterator
 
-import yaml
-
 from tests.support.commands import SCHEDULES, UNITS, cron_lines, problem
 
 FIELD = r"(\*|\d+)(/\d+)?"
@@ -20,8 +18,6 @@ def commands() -> Iterator[str]:
     yield from (line.partition("&& ")[2].partition(">>")[0] for line in cron_lines())
     for unit in UNITS.glob("*.service"):
         yield from re.findall(r"^Exec\w+=/opt/churnops/bin/(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
-    job = yaml.safe_load(text("cronjob.yaml"))["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    yield " ".join(job["containers"][0]["args"])
     yield from re.findall(r'bash_command=f"(.*?)"', text("airflow_dag.py"))
     for node in ast.walk(ast.parse(text("prefect_flow.py"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "churnops":
@@ -32,22 +28,10 @@ def commands() -> Iterator[str]:
 
 def test_every_command_exists_with_its_options() -> None:
     listed = list(commands())
-    assert len(listed) == 14
+    assert len(listed) == 13
     assert {line: problem(line, complete=True) for line in listed} == dict.fromkeys(listed)
 
 
 def test_the_crontab_has_five_fields_and_a_folder_in_each_line() -> None:
     for line in cron_lines():
         assert re.fullmatch(rf"({FIELD} +){{5}}cd /srv/churn && churnops [^%]+ >> \w+\.log", line), line
-
-
-def test_the_cron_job_starts_no_second_run_and_leaves_secrets_out() -> None:
-    job = yaml.safe_load(text("cronjob.yaml"))
-    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
-    assert job["spec"]["concurrencyPolicy"] == "Forbid"
-    assert re.fullmatch(rf"({FIELD} ?){{5}}", job["spec"]["schedule"])
-    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert pod["restartPolicy"] == "Never"
-    volumes = {volume["name"] for volume in pod["volumes"]}
-    assert {mount["name"] for mount in pod["containers"][0]["volumeMounts"]} == volumes
-    assert "env" not in pod["containers"][0]
