@@ -55,4 +55,4 @@ def test_commands_use_the_machine_code_of_the_image(images: Images, image: str, 
 def test_a_command_without_its_packages_says_so(images: Images, serve_image: str, project: Path) -> None:
     write_project(project)
     errors = images.container(serve_image).run("churnops", "run", project=project, code=2, user="0:0")
-    assert re.match(r"error: the package \w+ is missing: .*; the image `full` has it\n", errors)
+    assert re.match(r"error: the package \w+ is missing: .*, and the image `full` has it\n", errors)

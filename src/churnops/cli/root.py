@@ -101,7 +101,7 @@ class _Commands(click.Group):
 
 def _missing(package: str) -> ChurnopsError:
     return ChurnopsError(
-        f"the package {package} is missing: `pip install churnops` adds it (see `pip check`); the image `full` has it"
+        f"the package {package} is missing: `pip install churnops` adds it, and the image `full` has it"
     )
 
 
