@@ -38,6 +38,7 @@ READ = {
     "huey": "MIT",
     "pywin32": "PSF-2.0",
     "skops": "MIT",
+    "tzdata": "Apache-2.0",
     "waitress": "ZPL-2.1",
     "xgboost": "Apache-2.0",
 }
