@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churnops.model.tree_scores import BLOCK, scores_by_node, scores_by_row
-from tests.property.test_explanations import random_ensemble, random_rows
+from tests.support.ensembles import random_ensemble, random_rows
 
 
 @given(
