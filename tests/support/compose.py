@@ -41,7 +41,8 @@ class Compose:
         hosts = tuple(self.services)
         self._containers = {name: images.container(image, hosts) for name, image in names.items()}
         self._configs = {name: images.config(image) for name, image in names.items()}
-        self._project, self._more = project, more
+        self._project = project
+        self._more = more
 
     def start(self, service: str, *command: str) -> "Popen[str]":
         """Start a command as `docker compose run` does, or the service's own."""
