@@ -26,6 +26,7 @@ TABLES = {
 }
 TABLES["0004"] = (*TABLES["0003"], "decisions")
 TABLES["0007"] = TABLES["0004"]
+FIXTURE = f"file:{PROJECT_1}/journal.db?immutable=1"  # so that SQLite deletes no file beside it
 
 
 @pytest.fixture(params=TABLES)
@@ -34,7 +35,7 @@ def older(request: pytest.FixtureRequest, url: str) -> tuple[str, Rows]:
     engine, rows = create_engine(url), {}
     with engine.begin() as connection:
         migrate_to(connection, request.param)
-    with engine.begin() as connection, closing(sqlite3.connect(PROJECT_1 / "journal.db")) as fixture:
+    with engine.begin() as connection, closing(sqlite3.connect(FIXTURE, uri=True)) as fixture:
         fixture.row_factory = sqlite3.Row
         for name in TABLES[request.param]:
             table = Table(name, MetaData(), autoload_with=connection, resolve_fks=False)
