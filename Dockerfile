@@ -11,17 +11,18 @@ WORKDIR /build
 # The environment that is kept has no pip: the builder's pip installs into it.
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/churnops
 ARG CPU
-ENV NUMBA_CACHE_DIR=/opt/churnops/kernels NUMBA_CPU_NAME=${CPU} PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV NUMBA_CACHE_DIR=/opt/churnops/kernels NUMBA_CPU_NAME=${CPU} PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_CACHE_DIR=/var/cache/pip
 COPY requirements-serve.txt ./
 # The secret is a pip.conf, for builders that reach packages through a mirror.
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
+RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
     /pip/bin/pip --python /opt/churnops/bin/python install --require-hashes -r requirements-serve.txt
 COPY . ./
 RUN /pip/bin/pip --python /opt/churnops/bin/python install --no-index --no-deps --no-build-isolation . && \
     /opt/churnops/bin/churnops warm
 
 FROM build-serve AS build-full
-RUN --mount=type=cache,target=/root/.cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
+RUN --mount=type=cache,target=/var/cache/pip --mount=type=secret,id=pip,target=/etc/pip.conf \
     /pip/bin/pip --python /opt/churnops/bin/python install --require-hashes -r requirements.txt
 
 FROM ${BASE} AS runtime

@@ -6,9 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from churnops.settings import load_settings
 from tests.support.deployments import aliases
 from tests.support.processes import run_fresh
 from tests.support.projects import REPOSITORY, quick, write_project, write_small_data
+from tests.support.web import Quiet, web_server
 
 WORKFLOWS = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 GITLAB = REPOSITORY / ".gitlab-ci.yml"
@@ -91,20 +90,15 @@ def alerts(firing: int) -> Iterator[str]:
         "data": {"resultType": "vector", "result": [{"metric": {}, "value": [0, str(firing)]}]},
     }
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_GET(self):
             assert self.path.startswith("/api/v1/query?query=count%28ALERTS")
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        def log_message(self, *_: Any):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with web_server(Handler) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_model_goes_to_production_and_back(project: Path):

@@ -6,54 +6,49 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 
 import pytest
 from scripts.licences import REPOSITORY, groups, locked
+
+from tests.support.web import Quiet, web_server
 
 VULNERABLE = "numpy"
 ADVISORY = {"id": "MADE-UP-1", "summary": "made up", "affected": [], "modified": "2026-01-01T00:00:00Z"}
 
 
-class Advisories(ThreadingHTTPServer):
-    """Answers as OSV does, and keeps the names of the packages it was asked for."""
+@dataclass
+class Advisories:
+    """A service that answers as OSV does, and keeps the names of the packages it was asked for."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.asked: set[str] = set()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Advisories
-
-    def do_POST(self) -> None:
-        package = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
-        self.server.asked.add(package)
-        body = json.dumps({"vulns": [ADVISORY]} if package == VULNERABLE else {}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+    port: int = 0
+    asked: set[str] = field(default_factory=set)
 
 
 @pytest.fixture
 def server() -> Iterator[Advisories]:
-    with Advisories() as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        yield server
-        server.shutdown()
+    advisories = Advisories()
+
+    class Handler(Quiet):
+        def do_POST(self) -> None:
+            package = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["package"]["name"]
+            advisories.asked.add(package)
+            body = json.dumps({"vulns": [ADVISORY]} if package == VULNERABLE else {}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with web_server(Handler) as advisories.port:
+        yield advisories
 
 
 def test_audit_asks_for_each_package_and_names_the_vulnerable_one(server: Advisories) -> None:
     command = re.search(r"^\t\$\(BIN\)/(pip-audit .*)$", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert command
     program, *options = shlex.split(command[1])
-    local = ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.server_port}/v1/query")
+    local = ("--vulnerability-service", "osv", "--osv-url", f"http://127.0.0.1:{server.port}/v1/query")
     done = subprocess.run(
         (str(Path(sys.executable).with_name(program)), *options, *local, "--progress-spinner", "off"),
         cwd=REPOSITORY,

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from churnops.cli import main
 from churnops.pipelines.release import ReleaseCandidate, release
 from churnops.project import Project
 from churnops.registry import Registry
 from churnops.settings import ENV_APPROVAL_KEY, Settings, load_settings
 from churnops.tracking import Tracker
+from tests.support.commands import typed_in
 from tests.support.fixture_project import PROJECTS, copy_project
 
 
@@ -25,12 +25,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def typed(settings: Settings) -> Callable[..., Result]:
-    def run(*command: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, ["--config", str(settings.path("config.yaml")), *command])
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
+    return typed_in(settings)
 
 
 def test_a_deployment_needs_a_key_and_the_history_names_it(

@@ -19,6 +19,7 @@ from churnops.project import Project
 from churnops.registry import Registry
 from churnops.settings import Settings, load_settings
 from churnops.tracking.models import log_bundle
+from tests.support.commands import typed_in
 from tests.support.deployments import copy, opened_registry
 from tests.support.fixture_project import PROJECTS, copy_project
 from tests.support.journals import a_prediction
@@ -39,12 +40,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def typed(settings: Settings) -> Callable[..., Result]:
-    def run(*command: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(main, ["--config", str(settings.path("config.yaml")), *command])
-        assert result.exit_code == code, result.output
-        return result
-
-    return run
+    return typed_in(settings)
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """A collector of traces: an OTLP receiver over HTTP, and trees of its spans."""
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.support.web import Quiet, web_server
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def collecting() -> Iterator[Collector]:
     """Receive traces on a free port of this machine."""
     collector = Collector()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self):
             assert self.path == "/v1/traces"
             collector.take(self.rfile.read(int(self.headers["Content-Length"])))
@@ -75,19 +75,8 @@ def collecting() -> Iterator[Collector]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: Any):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    collector.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
+    with web_server(Handler) as collector.port:
         yield collector
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _values(attributes: Any) -> dict[str, Any]:

@@ -1,11 +1,14 @@
-"""Commands in documents and schedules: whether they exist, with their options."""
+"""Commands in documents and schedules: whether they exist, with their options. Commands typed in a project."""
 
 import re
 import shlex
+from collections.abc import Callable
 
 import click
+from click.testing import CliRunner, Result
 
 from churnops.cli import main
+from churnops.settings import Settings
 from tests.support.projects import REPOSITORY
 
 SCHEDULES = REPOSITORY / "deploy/schedules"
@@ -46,3 +49,14 @@ def problem(line: str, *, complete: bool) -> str | None:
         if parameter.required and not isinstance(values.get(parameter.name or ""), str | tuple | list):
             return f"no {parameter.make_metavar(click.Context(command, **main.context_settings))}"
     return None
+
+
+def typed_in(settings: Settings) -> Callable[..., Result]:
+    """Return a function that types a command in a project, and checks its exit code."""
+
+    def run(*command: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(main, ["--config", str(settings.path("config.yaml")), *command])
+        assert result.exit_code == code, result.output
+        return result
+
+    return run

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.support.web import Quiet, web_server
 
 SECRET = "hunter2hunter2"
 
@@ -36,7 +37,7 @@ class Endpoint:
 def listening(**options: Any) -> Iterator[Endpoint]:
     endpoint = Endpoint(**options)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(Quiet):
         def do_POST(self):
             text = self.rfile.read(int(self.headers["Content-Length"]))
             endpoint.asked.append((self.path, json.loads(text)))
@@ -50,20 +51,11 @@ def listening(**options: Any) -> Iterator[Endpoint]:
             self.end_headers()
             self.wfile.write(b"ok")
 
-        def log_message(self, *_: Any):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    endpoint.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield endpoint
-    finally:
-        endpoint.stopped.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with web_server(Handler) as endpoint.port:
+        try:
+            yield endpoint
+        finally:
+            endpoint.stopped.set()
 
 
 class Mailbox:

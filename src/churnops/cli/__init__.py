@@ -11,7 +11,9 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     journal,
     models,
     monitoring,
+    predict,
     retraining,
+    run,
     service,
 )
 from churnops.cli.root import main

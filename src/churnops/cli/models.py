@@ -1,102 +1,20 @@
-"""Commands that train, deploy and use models: run, models, promote, rollback, predict."""
+"""Commands of registered models: models, promote, compare, rollback."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from churnops.cli.completion import completing, deployed_before, registered
-from churnops.cli.init import describe, table_options
 from churnops.cli.root import (
     accept_leak_option,
     json_option,
     local_table,
     main,
-    missing_option,
     settings_of,
     show,
     show_done,
     warn,
 )
-
-
-@main.command()
-@table_options
-@click.option(
-    "--deploy/--no-deploy",
-    default=None,
-    help="Deploy the best model of this run without asking the gate; or ask the gate and deploy nothing, so that "
-    "`churnops promote` can deploy it later.",
-)
-@accept_leak_option
-@json_option
-@click.pass_context
-def run(
-    ctx: click.Context,
-    tables: tuple[Path, ...],
-    target: str | None,
-    positive: str | None,
-    identifier: str | None,
-    time: str | None,
-    force: bool,
-    deploy: bool | None,
-    accept_leak: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run the seven steps, from raw tables to a deployed model.
-
-    With TABLE and --target, `churnops init` first writes config.yaml for this table into the current folder.
-
-    The best model of the first run is deployed. That of a later run is deployed if the gate proves it better on
-    customers that neither model was trained on; otherwise it becomes the challenger. --deploy skips the gate,
-    and --no-deploy leaves the deployment to a person. A repeated run on the same data and settings gives the same
-    model, and the deployment stays as it is.
-
-    A model with a column that contains the outcome (a leak) is not deployed, unless --accept-leak names the column. The
-    result has the score with and without suspected columns.
-    """
-    from churnops.data.accepted import leaks_named
-    from churnops.discovery.summary import summary as table_summary
-    from churnops.pipelines.run_all import STEPS, run_all
-    from churnops.progress import steps_progress
-    from churnops.screens import show_run
-
-    described = (target, positive, identifier, time, force or None)
-    if tables and target is not None:
-        if ctx.obj:
-            raise click.UsageError("--config and TABLE exclude each other: the settings of TABLE are written anew")
-        table, ctx.obj = describe(tables, target, Path(), force, positive=positive, identifier=identifier, time=time)
-        click.echo(table_summary(table, ctx.obj), err=as_json)
-    elif tables or any(value is not None for value in described):
-        raise click.UsageError("to describe a new table, give both: churnops run TABLE --target HEADER")
-    with _naming_init():
-        settings = settings_of(ctx)
-    leaks_named(settings.table, accept_leak)  # before the next block: a wrong name is no fault of the table
-    families = len(settings.training.families)
-    with _naming_init(), steps_progress(STEPS, families, hidden=as_json) as (progress, on_family):
-        summary = run_all(
-            settings,
-            deploy=bool(deploy),
-            hold=deploy is False,
-            accept_leak=accept_leak,
-            progress=progress,
-            on_family=on_family,
-        )
-    show_done(as_json, summary.to_json, lambda: show_run(summary, settings))
-
-
-@contextmanager
-def _naming_init() -> Iterator[None]:
-    """End an error of the settings or the tables by naming the command that writes settings for a table."""
-    from churnops.errors import DataError, SettingsError
-
-    try:
-        yield
-    except (DataError, SettingsError) as error:
-        if "churnops init" not in str(error):
-            error.add_note("to describe a table anew: churnops init TABLE --target HEADER")
-        raise
 
 
 @main.group(invoke_without_command=True)
@@ -302,84 +220,3 @@ def rollback(ctx: click.Context, to: int | None, reason: str | None, as_json: bo
     show_done(as_json, done.to_json, lambda: click.echo(text))
     if done.warning and not as_json:
         warn(done.warning)
-
-
-@main.command()
-@click.argument("source", metavar="IN", type=click.Path(path_type=str))
-@click.argument("target", metavar="OUT", type=click.Path(path_type=str))
-@click.option("--explain", is_flag=True, help="Add the reasons of each score.")
-@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
-@click.option(
-    "--accept-unknown",
-    is_flag=True,
-    help="Score the file although many levels of a category are unknown. They are scored as other.",
-)
-@missing_option
-@json_option
-@click.pass_context
-def predict(
-    ctx: click.Context,
-    source: str,
-    target: str,
-    explain: bool,
-    force: bool,
-    accept_unknown: bool,
-    accept_missing: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Score a file, folder or query with the deployed model.
-
-    IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
-    and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
-    top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
-    message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
-
-    IN may be a folder of Parquet or CSV files, also partitioned (year=2026/month=11/part.parquet): the values of the
-    partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
-    parts are scored in this process, or on the Dask cluster of the setting cluster.address.
-
-    IN may be a query on PostgreSQL in a .sql file, as for data.raw: its rows are streamed, with all columns. An
-    interrupted run starts again, because the query may return other rows.
-
-    IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
-
-    A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
-    5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
-    counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
-    """
-    from churnops.data.stored import result
-    from churnops.progress import rows_progress
-    from churnops.project import Project
-    from churnops.scoring.file import FileScorer
-    from churnops.scoring.folder import FolderScorer
-    from churnops.traces import command
-
-    settings = settings_of(ctx)
-    project = Project(settings)
-    project.place.refresh()
-    table = local_table(settings, source)
-    with (
-        command("churnops predict", settings.traces),
-        rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
-        result(settings, target, [source], overwrite=force) as (written, overwrite),
-    ):
-        scorer = FileScorer(
-            project.models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
-        )
-        by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
-        done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
-        for sentence in done.unknown + done.empty:
-            on_message(sentence)
-    document = {
-        "rows": done.rows,
-        "predicted_to_churn": done.churners,
-        "model_version": done.model_version,
-        "output": str(target),
-        "explained": explain,
-        "resumed_rows": done.resumed_rows,
-        "replaced_columns": done.replaced,
-        "unknown_levels": list(done.unknown),
-        "empty_cells": list(done.empty),
-    }
-    scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
-    show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

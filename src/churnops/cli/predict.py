@@ -1,0 +1,86 @@
+"""The command predict: score a file, a folder or a query."""
+
+import click
+
+from churnops.cli.root import json_option, local_table, main, missing_option, settings_of, show_done
+
+
+@main.command()
+@click.argument("source", metavar="IN", type=click.Path(path_type=str))
+@click.argument("target", metavar="OUT", type=click.Path(path_type=str))
+@click.option("--explain", is_flag=True, help="Add the reasons of each score.")
+@click.option("--force", is_flag=True, help="Overwrite OUT if it exists.")
+@click.option(
+    "--accept-unknown",
+    is_flag=True,
+    help="Score the file although many levels of a category are unknown. They are scored as other.",
+)
+@missing_option
+@json_option
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    source: str,
+    target: str,
+    explain: bool,
+    force: bool,
+    accept_unknown: bool,
+    accept_missing: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Score a file, folder or query with the deployed model.
+
+    IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
+    and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
+    top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
+    message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
+
+    IN may be a folder of Parquet or CSV files, also partitioned (year=2026/month=11/part.parquet): the values of the
+    partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
+    parts are scored in this process, or on the Dask cluster of the setting cluster.address.
+
+    IN may be a query on PostgreSQL in a .sql file, as for data.raw: its rows are streamed, with all columns. An
+    interrupted run starts again, because the query may return other rows.
+
+    IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
+
+    A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
+    5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
+    counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
+    """
+    from churnops.data.stored import result
+    from churnops.progress import rows_progress
+    from churnops.project import Project
+    from churnops.scoring.file import FileScorer
+    from churnops.scoring.folder import FolderScorer
+    from churnops.traces import command
+
+    settings = settings_of(ctx)
+    project = Project(settings)
+    project.place.refresh()
+    table = local_table(settings, source)
+    with (
+        command("churnops predict", settings.traces),
+        rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
+        result(settings, target, [source], overwrite=force) as (written, overwrite),
+    ):
+        scorer = FileScorer(
+            project.models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
+        )
+        by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
+        done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
+        for sentence in done.unknown + done.empty:
+            on_message(sentence)
+    document = {
+        "rows": done.rows,
+        "predicted_to_churn": done.churners,
+        "model_version": done.model_version,
+        "output": str(target),
+        "explained": explain,
+        "resumed_rows": done.resumed_rows,
+        "replaced_columns": done.replaced,
+        "unknown_levels": list(done.unknown),
+        "empty_cells": list(done.empty),
+    }
+    scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
+    show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))
