@@ -23,6 +23,8 @@ OPTIONS = (
     click.option("--force", is_flag=True, help="Replace an existing config.yaml."),
 )
 
+SHOWN = 20  # headers in the message about a missing outcome
+
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument TABLE and the options that describe it."""
@@ -93,4 +95,6 @@ def _headers(tables: tuple[Path, ...]) -> str:
     if not tables:
         return ""
     path = table_paths(tables)[0]
-    return f"; the headers of {path.name}: {', '.join(next(open_batches(path, rows=1)).columns)}"
+    headers = next(open_batches(path, rows=1)).columns
+    more = f" and {len(headers) - SHOWN} more" if len(headers) > SHOWN else ""
+    return f"; the headers of {path.name}: {', '.join(headers[:SHOWN])}{more}"
