@@ -46,6 +46,10 @@ class JournalError(ChurnopsError):
     """The journal's database cannot be opened, read or written, or does not allow the request."""
 
 
+class PolicyError(ChurnopsError):
+    """A decision policy is not valid, does not exist, or lacks a number that is needed."""
+
+
 class ClusterError(ChurnopsError):
     """The cluster at `cluster.address` does not answer, or cannot run this version of churnops."""
 

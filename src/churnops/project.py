@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.cycles import CycleLog
     from churnops.journal.database import Durability
     from churnops.journal.keys import KeyStore
+    from churnops.journal.policies import PolicyLog
     from churnops.journal.replicas import ReplicaStore
     from churnops.journal.simulated import SimulatedFiles
 
@@ -150,6 +151,13 @@ class Project:
         from churnops.journal.replicas import ReplicaStore
 
         return ReplicaStore(self.engine)
+
+    @cached_property
+    def policies(self) -> "PolicyLog":
+        """Versions of the decision policy, see `churnops.decision.in_force`."""
+        from churnops.journal.policies import PolicyLog
+
+        return PolicyLog(self.engine)
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

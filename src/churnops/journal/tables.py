@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -235,6 +235,16 @@ replicas = Table(
     Column("followed", Text),  # the version folder that `production` leads to
     Column("refused", Text),  # reason why it does not answer with the newest deployment; NULL: it does
     Column("seen_at", BigInteger, nullable=False),
+)
+
+policies = Table(
+    "policies",  # versions of the decision policy; the newest is in force
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),  # user's name, or name of the API key
+    Column("reason", Text, nullable=False),
+    Column("terms", Text, nullable=False),  # JSON: `DecisionPolicy.terms`
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,109 @@
+"""The decision policy in force: the newest one in the journal. A change is in effect at once, and is never lost."""
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from churnops.decision.policy import DecisionPolicy
+from churnops.errors import JournalError, PolicyError
+
+if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
+    from churnops.journal.policies import PolicyLog, RecordedPolicy
+
+MAX_REASON = 2000  # characters
+_SQLITE = "sqlite:///"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def newest_policy(log: "PolicyLog") -> DecisionPolicy:
+    """Return the policy in force; version 0 if nobody has set one."""
+    recorded = log.newest()
+    return policy_of(recorded[0]) if recorded else DecisionPolicy()
+
+
+def policy_of(recorded: "RecordedPolicy") -> DecisionPolicy:
+    """Return the policy of an entry of the log."""
+    return DecisionPolicy.read(
+        {
+            **recorded.terms,
+            "version": recorded.version,
+            "at": recorded.at,
+            "by": recorded.by,
+            "reason": recorded.reason,
+        }
+    )
+
+
+def set_policy(log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str) -> DecisionPolicy:
+    """Record a policy, which is in force from now on; return it with its version.
+
+    Raises
+    ------
+    PolicyError
+        If there is no reason, or the policy is the one in force already.
+    """
+    reason = " ".join(reason.split())
+    if not reason or len(reason) > MAX_REASON:
+        raise PolicyError(f"a change of the decision policy needs a reason of 1 to {MAX_REASON:,} characters")
+    current = newest_policy(log)
+    if current.terms() == policy.terms():
+        name = f"version {current.version}" if current.is_set else "the model's own threshold"
+        raise PolicyError(f"this policy is in force already ({name}): nothing was changed")
+    return policy_of(log.add(policy.terms(), by[:200], reason))
+
+
+def earlier_policy(log: "PolicyLog", version: int | None = None) -> DecisionPolicy:
+    """Return an earlier policy: a version (0: before anybody set one), or the one before the policy in force.
+
+    Raises
+    ------
+    PolicyError
+        If nobody has set a policy, or the version does not exist.
+    """
+    current = newest_policy(log)
+    if not current.is_set:
+        raise PolicyError("nobody has set a decision policy, so there is none to go back to")
+    number = current.version - 1 if version is None else version
+    if number == 0:
+        return DecisionPolicy()
+    recorded = log.version(number)
+    if recorded is None:
+        raise PolicyError(f"there is no version {number} of the decision policy: versions are 0 to {current.version}")
+    return policy_of(recorded)
+
+
+def policy_at(url: str) -> DecisionPolicy:
+    """Return the policy in force from the journal's address, without migrating or creating a journal.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    if not url.startswith(_SQLITE):
+        from churnops.journal.policies import newest_at
+
+        recorded = newest_at(url)
+        return policy_of(recorded) if recorded else DecisionPolicy()
+    path = Path(url.removeprefix(_SQLITE).partition("?")[0])
+    return _in_file(path) if path.is_file() else DecisionPolicy()
+
+
+def _in_file(path: Path) -> DecisionPolicy:
+    """Read a SQLite file by Python's own driver, because loading SQLAlchemy takes longer than scoring a small file."""
+    query = "SELECT version, at, by, reason, terms FROM policies ORDER BY version DESC LIMIT 1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10.0)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'policies'").fetchone():
+                return DecisionPolicy()  # a journal of an older version
+            row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal's database failed: {error}") from None
+    if row is None:
+        return DecisionPolicy()
+    version, at, by, reason, terms = row
+    time = _EPOCH + timedelta(microseconds=at)
+    return DecisionPolicy.read({**json.loads(terms), "version": version, "at": time, "by": by, "reason": reason})
