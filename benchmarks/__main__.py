@@ -50,6 +50,7 @@ NAMES = (
     "gate common",
     "gate bank",
     "sequences",
+    "split",
     "recovery",
     "retraining",
     "dashboard",
