@@ -7,6 +7,7 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     demo,
     deployments,
     doctor,
+    features,
     init,
     journal,
     models,

@@ -66,7 +66,7 @@ def _check_tables(settings: "Settings") -> "tuple[dict[str, int], Skipped]":
     from churnops.data.validate import validate_data
 
     fetch_tables(settings)
-    raw, later = (list(map(settings.path, paths)) for paths in (settings.data.raw, settings.data.production))
+    raw, later = (list(map(settings.path, paths)) for paths in (settings.training_tables, settings.data.production))
     if not all(path.exists() for path in raw):
         return {}, Skipped()
     later = [path for path in later if path.exists()]

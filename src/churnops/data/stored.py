@@ -47,9 +47,20 @@ def fetch(settings: Settings, source: str) -> Path:
 
 
 def fetch_tables(settings: Settings) -> None:
-    """Copy the tables of `data.raw` and `data.production` that are in object stores; see `fetch`."""
-    for source in (*settings.data.raw, *settings.data.production):
+    """Copy the tables of training rows and of `data.production` that are in object stores; see `fetch`.
+
+    Raises
+    ------
+    DataError
+        If Feast has not written its training rows yet.
+    """
+    for source in (*settings.training_tables, *settings.data.production):
         fetch(settings, source)
+    if settings.features.source == "feast" and not (rows := settings.path(settings.features.feast_rows)).exists():
+        raise DataError(
+            f"{rows} does not exist: run training_rows.py of the Feast repository in Feast's environment, or correct "
+            "features.feast_rows"
+        )
 
 
 @contextmanager

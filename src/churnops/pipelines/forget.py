@@ -29,7 +29,7 @@ NOT_REACHED: tuple[str, ...] = (
     "rows without ids: artifacts in MLflow (merged.parquet, held-out rows, batches) and production_batch files in the "
     "folder of reports",
     "counts, such as profiles, reports and the reference of a model",
-    "results of predict outside the project's folder, the log of PostgreSQL, and logs of other programs",
+    "results of predict outside the project's folder, Feast's stores, PostgreSQL's log, and logs of other programs",
 )
 UNFINISHED = ".unfinished"
 OPEN = (
@@ -148,7 +148,7 @@ def _tables(settings: Settings) -> Iterator[Path]:
 
 
 def _declared(settings: Settings) -> list[str]:
-    return [*settings.data.raw, *settings.data.production, *settings.data.batches.values()]
+    return [*settings.data.raw, *settings.training_tables, *settings.data.production, *settings.data.batches.values()]
 
 
 def _files_below(place: Path, left_out: Path) -> Iterator[Path]:

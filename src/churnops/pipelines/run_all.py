@@ -166,7 +166,7 @@ def run_all(
     """
     options = _ReleaseOptions(deploy, hold, leaks_named(settings.table, accept_leak))
     fetch_tables(settings)
-    for sources in (settings.data.raw, settings.data.production):
+    for sources in (settings.training_tables, settings.data.production):
         table_paths(_paths(settings, sources))
     tracker = Tracker(settings)
     with Project.open(settings) as project:
@@ -206,7 +206,9 @@ def _run(
     on_family: Callable[[str], None],
 ) -> RunSummary:
     settings = project.settings
-    refuse_simulated(_paths(settings, (*settings.data.raw, *settings.data.production)), project.simulated, settings)
+    refuse_simulated(
+        _paths(settings, (*settings.training_tables, *settings.data.production)), project.simulated, settings
+    )
     alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
     with aftermath.warning("this run is incomplete in MLflow"), tracked as run:
@@ -245,7 +247,7 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
     validated = run.step(
         STEPS[0],
         validate_data,
-        _paths(settings, settings.data.raw),
+        _paths(settings, settings.training_tables),
         _paths(settings, settings.data.production),
         schema,
         minimum_class=_rows_needed(settings),

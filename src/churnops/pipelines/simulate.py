@@ -64,7 +64,7 @@ def simulate_file(
 
 def source_tables(settings: Settings) -> list[Path]:
     """Return the tables to draw from by default: `data.production`, or `data.raw` if there is none."""
-    return [fetch(settings, source) for source in settings.data.production or settings.data.raw]
+    return [fetch(settings, source) for source in settings.data.production or settings.training_tables]
 
 
 def simulate_table(

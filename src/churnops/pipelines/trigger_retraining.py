@@ -195,7 +195,7 @@ class _Job:
         """Ask the policy, retrain, and release the challenger."""
         batch = self.task.batch
         fetch_tables(self.settings)
-        tables = [*map(self.settings.path, self.settings.data.raw), *([batch] if batch else [])]
+        tables = [*map(self.settings.path, self.settings.training_tables), *([batch] if batch else [])]
         refuse_simulated(tables, self.project.simulated, self.settings)
         champion, known = self._champion()
         if batch is None and (reason := personal_inputs(self.settings.table)):

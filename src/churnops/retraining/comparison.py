@@ -104,7 +104,7 @@ def new_production_rows(project: Project, challenger: Bundle, champion: Bundle) 
     chosen = unseen(table, known) if table.outcome.size else np.zeros(0, np.bool_)
     if chosen.sum() < settings.retraining.min_new_labels and RETRAINED_FROM not in champion.lineage:
         fetch_tables(settings)
-        raw, paths = (list(map(settings.path, given)) for given in (settings.data.raw, settings.data.production))
+        raw, paths = (list(map(settings.path, given)) for given in (settings.training_tables, settings.data.production))
         refuse_simulated(paths, project.simulated, settings)
         later = validate_data(
             raw,

@@ -180,7 +180,7 @@ class RetrainingPipeline:
         settings, schema = self._settings, self._settings.table
         with temporary_folder() as folder:
             production = [*_written(rows, schema, folder), *([batch] if batch else [])]
-            raw = [settings.path(source) for source in settings.data.raw]
+            raw = [settings.path(source) for source in settings.training_tables]
             folds = settings.training.folds
             validated = self._run.step(
                 STEPS[0],

@@ -39,6 +39,9 @@ def owned_files(settings: Settings) -> Iterator[Path]:
                 yield Path(settings.database_url(url).removeprefix(prefix) + suffix)
     folders = (settings.models, *map(settings.path, (settings.monitoring.directory, settings.tracking.artifacts)))
     for folder in folders:
-        inputs = (settings.root, *map(settings.path, (*settings.data.raw, *settings.data.production)))
+        inputs = (
+            settings.root,
+            *map(settings.path, (*settings.data.raw, *settings.training_tables, *settings.data.production)),
+        )
         if folder.is_dir() and not any(path.is_relative_to(folder) for path in inputs):
             yield folder

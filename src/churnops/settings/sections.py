@@ -146,11 +146,16 @@ class DerivedFeature(_Section):
 
 
 class FeatureSettings(_Section):
-    """Derived columns, and rules that leave a feature out of the models."""
+    """Derived columns, rules that leave a feature out of the models, and the source of training rows.
+
+    With `source: feast` the training rows are those of `feast_rows`, instead of `data.raw`.
+    """
 
     derived: Annotated[tuple[DerivedFeature, ...], Items(0, 1000)] = ()
     exclude: Annotated[tuple[Annotated[str, FEATURE], ...], Items(0, 10_000)] = ()
     max_correlation: Annotated[float, share(0.1)] = 0.9999
+    source: Literal["table", "feast"] = "table"
+    feast_rows: PathOrAddress = "feast/training_rows.parquet"
 
 
 class TrainingSettings(_Section):
@@ -381,6 +386,11 @@ class Settings(_Section):
     def root(self) -> Path:
         """Folder of `config.yaml`."""
         return self._root
+
+    @property
+    def training_tables(self) -> tuple[str, ...]:
+        """Tables of training rows: those of `data.raw`, or the one that Feast wrote."""
+        return (self.features.feast_rows,) if self.features.source == "feast" else self.data.raw
 
     @property
     def banner(self) -> str:
