@@ -122,7 +122,7 @@ def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in document.items()
-        if value or name not in ("label", "unit", "sensitive", "personal")
+        if value or name not in ("label", "unit", "sensitive", "personal", "actionable")
     }
 
 
@@ -149,6 +149,8 @@ class Column(BaseModel):
         model input (`required` is False), and the model card compares its groups.
     personal
         Whether the values are kept from the journal, logs, messages and written files, see `Schema.personal`.
+    actionable
+        Whether people can change the value for a customer, such as a discount: `churnops.decision.what_if` varies it.
     nullable
         Whether single values may be missing; a constant in the bundle replaces them.
     minimum, maximum
@@ -174,6 +176,7 @@ class Column(BaseModel):
     required: bool = Field(default=True, strict=True)
     sensitive: bool = Field(default=False, strict=True)
     personal: bool = Field(default=False, strict=True)
+    actionable: bool = Field(default=False, strict=True)
     nullable: bool = Field(default=False, strict=True)
     minimum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
     maximum: float | None = Field(default=None, strict=True, allow_inf_nan=False)
@@ -204,6 +207,11 @@ class Column(BaseModel):
             )
         if self.personal and self.kind in ("id", "time", "target"):
             raise ValueError(f"column '{self.name}': only a number, integer, category, flag or date can be personal")
+        if self.actionable and (not self.required or self.personal or self.kind in ("id", "time", "target")):
+            raise ValueError(
+                f"column '{self.name}': only an input of the model can be actionable: a required number, integer, "
+                "category, flag or date that is not personal"
+            )
         if len(set(self.choices)) != len(self.choices):
             raise ValueError(f"column '{self.name}': a choice is listed twice")
         if not self.open and self.kind != "category":

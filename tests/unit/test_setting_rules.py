@@ -151,6 +151,7 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "required": (["yes", 1, None], "required"),
     "sensitive": (["yes", 1, None, True], "sensitive"),
     "personal": (["yes", 1, None], "personal"),
+    "actionable": (["yes", 1, None], "actionable"),
     "nullable": (["no", 0, None], "nullable"),
     "minimum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), 1441], "minimum|inimum"),
     "maximum": ([-1e301, 1e301, "0", True, float("inf"), float("nan"), -1], "maximum|aximum"),

@@ -76,6 +76,8 @@ def _schema(table: Discovery) -> str:
         "# level that a category does not have is scored as other and counted; with `open: false` it is refused.",
         "# Values of a column with `personal: true` are in no journal and message, and in no file but a model, which",
         "# has their distribution.",
+        "# Write `actionable: true` at the inputs that people can change for a customer, such as a price or a plan:",
+        "# *What if* (dashboard and API) proposes changes of these columns only. None is marked here.",
         "schema:",
         *_forms(table),
         "  columns:",

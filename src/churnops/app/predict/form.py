@@ -1,6 +1,6 @@
 """The Predict page's form, from the Schema: fields, customers to start from, and sliders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import isnan
@@ -16,6 +16,7 @@ from churnops.app.shared.text import number, one_line, quantity
 from churnops.data.profile import ColumnProfile, Profile
 from churnops.data.read import decode, encode
 from churnops.data.validate import check_customers
+from churnops.decision.what_if import frequent_levels
 from churnops.model import Bundle
 from churnops.registry.reference import reference_path
 from churnops.schema import MAX_ID_LENGTH, Column, Columns, Schema
@@ -23,7 +24,8 @@ from churnops.words import heading, title
 
 MAX_WHOLE = 2**53 - 1  # the largest whole number that a browser represents exactly
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
-STEPS = 9  # values that are tried for an input
+STEPS = 9  # values that are tried for a number
+LEVELS = 50  # of a category
 LEVERS = 5
 
 
@@ -190,7 +192,10 @@ def reference_columns(bundle: Bundle, models: Path) -> Columns:
 
 @dataclass(frozen=True)
 class Lever:
-    """A number to vary: range, step, the customer's value, and the largest change of this customer's probability."""
+    """An input to vary: the customer's value, the largest change of the probability, and a number's range and step.
+
+    `levels` are the codes of a flag or category to choose from, with their texts; empty for a number.
+    """
 
     name: str
     label: str
@@ -200,30 +205,40 @@ class Lever:
     whole: bool
     value: float
     moves: float
+    levels: Mapping[float, str]
+
+    def text(self, value: float) -> str:
+        """Return a value as text."""
+        return self.levels[value] if self.levels else number(value)
 
 
-def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> tuple[Lever, ...]:
-    """Return the numbers with the largest effect on one customer's probability, in the range of most customers.
+def levers(
+    bundle: Bundle, inputs: Mapping[str, float], first: Collection[str] = (), limit: int = LEVERS
+) -> tuple[Lever, ...]:
+    """Return the inputs with the largest effect on one customer's probability.
 
-    Each number is varied alone, at nine values from the first to the last percentile of the training rows.
+    Each is varied alone: a number at nine values from the first to the last percentile of the training rows, a flag or
+    category at its most frequent levels.
 
     Parameters
     ----------
     inputs
-        Encoded model inputs of the customer; a missing number is not varied.
+        Encoded model inputs of the customer; a missing value is not varied.
+    first
+        Inputs that come before the others.
     """
     tried: list[tuple[Column, NDArray[np.float64]]] = []
     for column in bundle.schema.model_inputs:
-        value = inputs[column.name]
-        if column.is_number and not isnan(value) and bundle.reference[column.name].rows:
-            tried.append((column, _span(column, bundle.reference[column.name], value)))
+        value, profile = inputs[column.name], bundle.reference[column.name]
+        if (column.is_number or column.choices) and not isnan(value) and profile.rows:
+            tried.append((column, _span(column, profile, value)))
     if not tried:
         return ()
-    rows = {name: np.full(len(tried) * STEPS, value) for name, value in inputs.items()}
-    for place, (column, values) in enumerate(tried):
-        rows[column.name][place * STEPS : (place + 1) * STEPS] = values
-    score = bundle.predict(rows).probability.reshape(len(tried), STEPS)
-    moves = score.max(axis=1) - score.min(axis=1)
+    ends = np.cumsum([0, *(values.size for _, values in tried)])
+    rows = {name: np.full(ends[-1], value) for name, value in inputs.items()}
+    for (column, values), start in zip(tried, ends, strict=False):
+        rows[column.name][start : start + values.size] = values
+    moves = [np.ptp(part) for part in np.split(bundle.predict(rows).probability, ends[1:-1])]
     offered = [
         Lever(
             column.name,
@@ -234,15 +249,18 @@ def levers(bundle: Bundle, inputs: Mapping[str, float], limit: int = LEVERS) -> 
             column.kind == "integer",
             inputs[column.name],
             float(moved),
+            {code: column.levels[int(code)] for code in values.tolist()} if column.choices else {},
         )
         for (column, values), moved in zip(tried, moves, strict=True)
         if values[0] < values[-1]
     ]
-    return tuple(sorted(offered, key=lambda lever: -lever.moves)[:limit])
+    return tuple(sorted(offered, key=lambda lever: (lever.name not in first, -lever.moves))[:limit])
 
 
 def _span(column: Column, profile: ColumnProfile, value: float) -> NDArray[np.float64]:
     """Return the values to try for an input, in ascending order."""
+    if column.choices:
+        return np.unique(np.append(frequent_levels(column, profile, LEVELS), value))
     values = np.linspace(min(quantile(profile, 0.01), value), max(quantile(profile, 0.99), value), STEPS)
     return np.round(values) if column.kind == "integer" else values
 

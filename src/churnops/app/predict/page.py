@@ -105,7 +105,7 @@ def _one(project: Project, answering: Answers, card: Card, local: Bundle | None)
         else:
             _answered(kept[0], kept[1], card, local)
     if isinstance(kept, tuple):
-        vary(kept[0], kept[1], card, local)
+        vary(kept[0], kept[1], card, local, project.settings.table)
 
 
 def _start_from(customers: Mapping[str, Customer], shown: Sequence[Field]) -> None:

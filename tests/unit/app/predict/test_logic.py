@@ -16,6 +16,8 @@ from churnops.app.predict.answers import Answer, BundleAnswers, Card, NotAnswere
 from churnops.app.predict.figures import summary, waterfall
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, customer, encoded, fields, levers, presets
 from churnops.app.predict.risk import Reason, feature_values, level, on_scale, reason, reasons, rest, shown_value
+from churnops.app.predict.what_if import proposal
+from churnops.decision.what_if import smallest_change
 from churnops.features.build import Feature
 from churnops.model import Bundle
 from churnops.model.linear import LinearModel
@@ -23,6 +25,7 @@ from churnops.model.trees import TreeEnsemble
 from churnops.pipelines.run_all import RunSummary
 from churnops.registry.reference import reference_path
 from churnops.settings import Settings
+from churnops.words import title
 
 HOSTILE = "<img src=x onerror=evil()>\x00\u202e\n**evil**"
 
@@ -260,7 +263,7 @@ def test_a_file_repeating_a_long_text_is_refused_before_any_answer(bundle: Bundl
         upload.score_file("a.parquet", content.getvalue(), None, Card.of(bundle), bundle)  # type: ignore[arg-type]
 
 
-def test_levers_are_numbers_that_move_the_score_most_within_range(
+def test_levers_are_inputs_that_move_the_score_most_within_range(
     either: Bundle, starts: Mapping[str, Mapping[str, Any]]
 ):
     model = either
@@ -270,17 +273,46 @@ def test_levers_are_numbers_that_move_the_score_most_within_range(
     assert 1 <= len(offered) <= 5
     assert [lever.moves for lever in offered] == sorted((lever.moves for lever in offered), reverse=True)
     for lever in offered:
-        assert model.schema.by_name[lever.name].numeric
         assert lever.minimum <= lever.value <= lever.maximum
-        assert 0 < lever.step <= lever.maximum - lever.minimum
+        assert bool(lever.levels) != model.schema.by_name[lever.name].numeric
+        assert lever.levels or 0 < lever.step <= lever.maximum - lever.minimum
         assert lever.value == inputs[lever.name]
     first = offered[0]
     ends = [
         model.answer(inputs | {first.name: end}).probability for end in np.linspace(first.minimum, first.maximum, 9)
     ]
-    if not first.whole:
+    if not first.whole and not first.levels:
         assert max(ends) - min(ends) == pytest.approx(first.moves)
 
 
-def test_a_number_that_is_not_known_is_not_varied(bundle: Bundle):
+def test_actionable_levers_come_first_and_may_be_flags(bundle: Bundle, starts: Mapping[str, Mapping[str, Any]]):
+    columns = encoded(starts[LOW], bundle.schema)
+    inputs = {name: float(values[0]) for name, values in columns.items()}
+    lever = levers(bundle, inputs, ("international_plan",))[0]
+    assert (lever.name, lever.levels, lever.text(1.0)) == ("international_plan", {0.0: "No", 1.0: "Yes"}, "Yes")
+
+
+def test_a_proposal_names_the_change_or_why_there_is_none(bundle: Bundle, starts: Mapping[str, Mapping[str, Any]]):
+    columns = encoded(starts[HIGH], bundle.schema)
+    inputs = {column.name: float(columns[column.name][0]) for column in bundle.schema.model_inputs}
+    names = ("international_plan", "total_day_minutes", "customer_service_calls")
+    enough = smallest_change(bundle, inputs, names, 0.5)
+    assert enough.below
+    text = proposal(bundle, inputs, names, 0.5)
+    assert text.startswith("The smallest change that brings the probability below the threshold of 50 %, to ")
+    for change in enough.changes:
+        column = bundle.schema.by_name[change.name]
+        assert (
+            f"{title(column)}: {column.levels[int(change.before)] if column.choices else column.text(change.before)}"
+            in text
+        )
+    lowest = proposal(bundle, inputs, names[:1], 0.0001)
+    assert "No change that was tried" in lowest
+    assert lowest.endswith("Tried: International plan.")
+    assert "already" in proposal(bundle, inputs, names, 1.0)
+    assert "declares no column" in proposal(bundle, inputs, (), 0.5)
+    assert "not known for this customer" in proposal(bundle, dict.fromkeys(inputs, float("nan")), names, 0.5)
+
+
+def test_a_value_that_is_not_known_is_not_varied(bundle: Bundle):
     assert levers(bundle, {column.name: float("nan") for column in bundle.schema.model_inputs}) == ()
