@@ -55,6 +55,30 @@ class PredictionAnswer(ProbeAnswer):
     prediction_id: Name
 
 
+class ChangedColumn(BaseModel):
+    """Change of one column; `distance` is the share of customers between both values, and 0.5 for a flag or level."""
+
+    column: Name
+    before: float | str
+    after: float | str
+    distance: Finite
+
+
+class WhatIfAnswer(BaseModel):
+    """Smallest change that was found for a customer. It describes the model, not causes."""
+
+    churn_probability: Annotated[float, Field(ge=0.0, le=1.0)]
+    threshold: Finite
+    columns: list[str] = Field(description="Actionable columns of the model")
+    below_threshold: bool = Field(description="Whether the probability with the changes is below the threshold")
+    changes: list[ChangedColumn] = Field(description="Empty if no change is needed, or none lowers the probability")
+    changed_probability: Annotated[
+        float,
+        Field(ge=0.0, le=1.0, description="Probability with the changes; if not below, the lowest that was found"),
+    ]
+    model_version: Name
+
+
 class Outcome(BaseModel):
     """Outcome of the customer; `churned` is null while it is unknown."""
 

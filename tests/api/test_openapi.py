@@ -179,6 +179,7 @@ OPERATIONS = [
     "POST /predict",
     "POST /predict/batch",
     "POST /predict/probe",
+    "POST /predict/what-if",
     "POST /labels",
     "GET /predictions/{prediction_id}",
     "GET /model",
@@ -188,7 +189,7 @@ OPERATIONS = [
     "GET /metrics",
     "GET /",
 ]
-TAKE_BODIES = OPERATIONS[:4]
+TAKE_BODIES = OPERATIONS[:5]
 
 
 def test_the_tests_cover_every_operation(service: Service):
@@ -215,7 +216,7 @@ def test_a_conforming_request_is_answered_as_documented(service: Service, broken
     if label in ("POST /predict/batch", "POST /labels"):
         assert 200 not in journal_fails
         assert journal_fails[503] > 0
-    if label == "POST /predict/probe":
+    if label in ("POST /predict/probe", "POST /predict/what-if"):
         assert set(journal_fails) == {200}  # it is not recorded
 
 
@@ -327,7 +328,7 @@ def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def assert_true(client: TestClient, document: dict[str, Any], key: str | None = None) -> None:
     """Check that the examples conform to the document, and are answered."""
     found = dict(examples(document))
-    assert set(found) == {"/predict", "/predict/batch", "/predict/probe", "/labels"}
+    assert set(found) == {"/predict", "/predict/batch", "/predict/probe", "/predict/what-if", "/labels"}
     for path, example in found.items():
         schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         jsonschema_rs.validate(schema | {"components": document["components"]}, example)

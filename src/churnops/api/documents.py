@@ -87,6 +87,7 @@ def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None) -> None:
     probes = _list_of(customer) | {"maxItems": MAX_PROBES}
     _set_body(paths["/predict/probe"]["post"], {JSON: _content(probes, [example] if example else None)})
     _set_answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
+    _set_body(paths["/predict/what-if"]["post"], {JSON: _content(customer, example)})
     _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, LABEL)})
 
 

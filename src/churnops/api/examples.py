@@ -80,6 +80,7 @@ def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tupl
         ("post", "/predict"): prediction,
         ("post", "/predict/batch"): [prediction],
         ("post", "/predict/probe"): [probe],
+        ("post", "/predict/what-if"): _what_if(schema, probe),
         ("post", "/labels"): {"recorded": 1, "unchanged": 0, "unmatched": 0},
         ("get", "/predictions/{prediction_id}"): recorded,
         ("get", "/model"): _model(schema, probe),
@@ -107,6 +108,20 @@ def _probe(features: Sequence[str]) -> dict[str, Any]:
         "top_shap_features": [
             {"feature": name, "shap_value": share} for name, share in zip(features, shares, strict=False)
         ],
+        "model_version": _VERSION,
+    }
+
+
+def _what_if(schema: Schema | None, probe: Mapping[str, Any]) -> dict[str, Any]:
+    levels = (column for column in (schema.model_inputs if schema else ()) if len(column.choices) > 1)
+    changes = [{"column": c.name, "before": c.choices[0], "after": c.choices[1], "distance": 0.5} for c in levels][:1]
+    return {
+        "churn_probability": probe["churn_probability"],
+        "threshold": 0.5,
+        "columns": [change["column"] for change in changes],
+        "below_threshold": bool(changes),
+        "changes": changes,
+        "changed_probability": 0.35 if changes else probe["churn_probability"],
         "model_version": _VERSION,
     }
 

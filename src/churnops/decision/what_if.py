@@ -44,12 +44,15 @@ class WhatIf:
 
     Attributes
     ----------
+    before
+        Probability of the customer as given.
     below
         Whether the probability with the changes is below the threshold. If not, it is the lowest that was found.
     changes
         Empty if the customer is below the threshold already, or if no change lowers the probability.
     """
 
+    before: float
     probability: float
     below: bool
     changes: tuple[Change, ...]
@@ -97,7 +100,7 @@ def smallest_change(bundle: Bundle, inputs: Mapping[str, float], names: Sequence
     before = float(bundle.predict({name: np.array([value]) for name, value in inputs.items()}).probability[0])
     search = _Search(bundle, inputs, names, threshold)
     if before < threshold or not search.values:
-        return WhatIf(before, before < threshold, ())
+        return WhatIf(before, before, before < threshold, ())
     chosen: dict[str, float] = {}
     probability, below = before, False
     while not below and len(chosen) < min(MAX_CHANGES, len(search.values)):
@@ -109,7 +112,7 @@ def smallest_change(bundle: Bundle, inputs: Mapping[str, float], names: Sequence
         others = {other: value for other, value in chosen.items() if other != name}
         _, chosen[name], probability, _ = search.best([name], others)
     changes = (search.change(name, value) for name, value in chosen.items())
-    return WhatIf(probability, below, tuple(change for change in changes if change.before != change.after))
+    return WhatIf(before, probability, below, tuple(change for change in changes if change.before != change.after))
 
 
 class _Search:
