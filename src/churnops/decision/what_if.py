@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 
 MAX_TRIED = 4_000
 """Values that one round tries; the columns share them evenly."""
+MAX_CELLS = 2**24
+"""Limit of the cells of a round as the model encodes them: 128 MiB."""
 MAX_CHANGES = 3
 """Columns that are changed together: people do not act on longer lists."""
 LEVEL_DISTANCE = 0.5
@@ -122,7 +124,7 @@ class _Search:
         self._bundle = bundle
         self._inputs = inputs
         self._threshold = threshold
-        limit = MAX_TRIED // max(len(names), 1)
+        limit = min(MAX_TRIED, MAX_CELLS // bundle.width) // max(len(names), 1)
         tried = {
             name: _values(bundle.schema.by_name[name], bundle.reference[name], inputs[name], limit)
             for name in names
@@ -165,7 +167,7 @@ def _values(column: Column, profile: ColumnProfile, value: float, limit: int) ->
         return _Values(codes, np.where(codes == value, 0.0, LEVEL_DISTANCE))
     if observed.size > limit:
         ranks = _ranks(profile, observed)
-        observed = np.unique(observed[np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], limit))])
+        observed = np.unique(observed[np.searchsorted(ranks, np.linspace(ranks[0], ranks[-1], max(limit, 2)))])
     values = np.unique(np.append(observed, value))
     return _Values(values, np.abs(_ranks(profile, values) - _ranks(profile, np.array([value]))))
 
