@@ -28,7 +28,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
     return make_settings(schema={"columns": [c | {"actionable": c["name"] in ACTIONABLE} for c in columns]})
 
 
-def test_the_changes_bring_the_customer_below_and_nothing_is_recorded(settings: Settings, bundle: Bundle):
+def test_changes_bring_the_customer_below_and_nothing_is_recorded(settings: Settings, bundle: Bundle):
     with client_of(settings) as client:
         answer = client.post("/predict/what-if", json=LEAVING).json()
         counted = client.get("/metrics").text

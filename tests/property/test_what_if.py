@@ -103,7 +103,7 @@ def test_below_already_no_column_and_no_way_down_are_told_apart():
     assert result.probability <= score(bundle, customer)
 
 
-def test_a_missing_value_is_not_varied_and_an_unknown_level_is_never_proposed():
+def test_missing_values_stay_and_unknown_levels_are_not_proposed():
     bundle = model("logistic_regression")
     customer = {**rows_of(1, 3)[0], "age": np.nan, "plan": bundle.schema.by_name["plan"].other}
     for threshold in (0.05, 0.1, 0.2):

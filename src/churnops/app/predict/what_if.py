@@ -1,4 +1,4 @@
-"""What if on the Predict page: the smallest change that is enough, and sliders and levels that score again."""
+"""The section *What if* of the Predict page: the smallest change that is enough, and controls that score again."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
