@@ -75,16 +75,22 @@ import pandas as pd
 import pyarrow.parquet as pq
 from feast import FeatureStore
 
-folder = Path(__file__).resolve().parent
-store = FeatureStore(repo_path=str(folder))
-outcomes = pd.read_parquet(folder / "{outcomes}")
-features = store.get_feature_service("{service}")
-table = store.get_historical_features(entity_df=outcomes, features=features).to_arrow()
-{time}
-unfinished = folder / ".{training}"
-pq.write_table(table, unfinished)
-unfinished.replace(folder / "{training}")
-print(f"{{table.num_rows}} rows in {training}")
+
+def main() -> None:
+    folder = Path(__file__).resolve().parent
+    store = FeatureStore(repo_path=str(folder))
+    outcomes = pd.read_parquet(folder / "{outcomes}")
+    features = store.get_feature_service("{service}")
+    table = store.get_historical_features(entity_df=outcomes, features=features).to_arrow()
+    {time}
+    unfinished = folder / ".{training}"
+    pq.write_table(table, unfinished)
+    unfinished.replace(folder / "{training}")
+    print(f"{{table.num_rows}} rows in {training}")
+
+
+if __name__ == "__main__":  # `feast apply` imports every file
+    main()
 '''
 
 _PAGE = """\
