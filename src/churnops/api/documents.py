@@ -21,6 +21,7 @@ TAGS = [
     {"name": "predictions", "description": "Score and explain customers."},
     {"name": "outcomes", "description": "Record what is known about customers later."},
     {"name": "model", "description": "The deployed model."},
+    {"name": "experiments", "description": "Challengers on live customers."},
     {"name": "service", "description": "Health, metrics and index of the service."},
 ]
 """Groups of operations; a generated client has a module for each."""
