@@ -51,8 +51,6 @@ NAMES = (
     "gate bank",
     "sequences",
     "split",
-    "shadow",
-    "shadow_load",
     "recovery",
     "retraining",
     "dashboard",

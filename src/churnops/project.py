@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from churnops.address import is_object_address
+from churnops.decision.in_force import policy_at, under_policy
+from churnops.decision.policy import DecisionPolicy
 from churnops.model import Bundle
 from churnops.model.deployed import deployed, require_deployed
 from churnops.objects import ObjectStore
@@ -21,11 +23,9 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.alerts import AlertLog
     from churnops.journal.cycles import CycleLog
     from churnops.journal.database import Durability
-    from churnops.journal.experiments import ExperimentStore
     from churnops.journal.keys import KeyStore
     from churnops.journal.policies import PolicyLog
     from churnops.journal.replicas import ReplicaStore
-    from churnops.journal.shadow_scores import ShadowScores
     from churnops.journal.simulated import SimulatedFiles
 
 
@@ -70,14 +70,23 @@ class Project:
         return StorePlace(ObjectStore(address), self.models) if is_object_address(address) else Place(self.models)
 
     def deployed(self) -> Bundle | None:
-        """Load the deployed model; return None if there is none. See `model.deployed`."""
+        """Load the deployed model under the decision policy; None if there is none. See `model.deployed`."""
         self.place.refresh()
-        return deployed(self.models)
+        bundle = deployed(self.models)
+        return None if bundle is None else self.decided(bundle)
 
     def require_deployed(self) -> Bundle:
-        """Load the deployed model; raise `RegistryError` if there is none. See `model.deployed`."""
+        """Load the deployed model under the decision policy; raise `RegistryError` if there is none."""
         self.place.refresh()
-        return require_deployed(self.models)
+        return self.decided(require_deployed(self.models))
+
+    def policy(self) -> DecisionPolicy:
+        """Return the decision policy in force; version 0 if nobody has set one, or there is no journal."""
+        return policy_at(self.settings.database_url(self.settings.journal.url))
+
+    def decided(self, bundle: Bundle) -> Bundle:
+        """Return a model with the threshold of the decision policy in force."""
+        return under_policy(bundle, self.policy())
 
     @property
     def reports(self) -> Path:
@@ -160,20 +169,6 @@ class Project:
         from churnops.journal.policies import PolicyLog
 
         return PolicyLog(self.engine)
-
-    @cached_property
-    def experiments(self) -> "ExperimentStore":
-        """Challengers on live customers."""
-        from churnops.journal.experiments import ExperimentStore
-
-        return ExperimentStore(self.engine)
-
-    @cached_property
-    def shadow_scores(self) -> "ShadowScores":
-        """Scores of both models of a shadow."""
-        from churnops.journal.shadow_scores import ShadowScores
-
-        return ShadowScores(self.engine)
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

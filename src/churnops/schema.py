@@ -60,6 +60,8 @@ SEEN_PATTERN = f"[^{_UNSEEN}]"
 _SEEN = re.compile(SEEN_PATTERN)
 WARNINGS = "prediction_warnings"
 """Column of the API's answers to files. It is newer than the others, so Schemas of earlier models may have it."""
+DECISION = "decision_version"
+"""Column with the version of the decision policy, if one is set. Schemas of earlier models may have it, too."""
 RESERVED = (
     "churn_probability",
     "churn_prediction",
@@ -69,6 +71,7 @@ RESERVED = (
     "top_shap_features",
     "prediction_id",
     WARNINGS,
+    DECISION,
 )
 """Columns that scoring adds, see `Schema.added`. A config file cannot declare them."""
 SIMULATED = "churnops_simulated"
@@ -358,7 +361,9 @@ class Schema(BaseModel):
         twice = sorted(header for header, count in Counter(headers).items() if count > 1)
         if twice:
             raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
-        if reserved := sorted(h for h in headers if (h in RESERVED and h != WARNINGS) or is_marked([h])):
+        if reserved := sorted(
+            h for h in headers if (h in RESERVED and h not in (WARNINGS, DECISION)) or is_marked([h])
+        ):
             raise ValueError(f"'{reserved[0]}' is a column that churnops adds: rename yours")
         kinds = [c.kind for c in self.columns]
         if kinds.count("target") != 1:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churnops.app.analysis.profit import Offer, Ranking, Resamples, advice, propose
+from churnops.decision.profit import Offer, Ranking, Resamples, advice, propose
 from churnops.evaluation.metrics import resampling_counts
 
 

@@ -83,6 +83,8 @@ PATHS: list[tuple[str, str, str | None, Any]] = [
     ("GET", "/model", "predict", None),
     ("POST", "/labels", "label", LABEL),
     ("POST", "/model/reload", "admin", None),
+    ("GET", "/decision", "predict", None),
+    ("PUT", "/decision", "admin", {"threshold": 0.3, "reason": "fewer calls"}),
     ("GET", "/health/live", None, None),
     ("GET", "/health/ready", None, None),
     ("GET", "/metrics", "metrics", None),

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from churnops.api.body import JSON
+from churnops.api.decision import EXAMPLE, decision_schema
 from churnops.api.examples import LABEL, example_answers
 from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, documented
@@ -21,7 +22,7 @@ TAGS = [
     {"name": "predictions", "description": "Score and explain customers."},
     {"name": "outcomes", "description": "Record what is known about customers later."},
     {"name": "model", "description": "The deployed model."},
-    {"name": "experiments", "description": "Challengers on live customers."},
+    {"name": "decision", "description": "The decision policy: whom to flag and contact."},
     {"name": "service", "description": "Health, metrics and index of the service."},
 ]
 """Groups of operations; a generated client has a module for each."""
@@ -70,6 +71,7 @@ def _add_schemas(document: dict[str, Any], served: Served | None) -> None:
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
+    schemas["Decision"] = decision_schema()
     # The framework's own answer to an invalid parameter: the only parameter, an id, is valid as any text.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
@@ -90,6 +92,7 @@ def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None) -> None:
     _set_answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
     _set_body(paths["/predict/what-if"]["post"], {JSON: _content(customer, example)})
     _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, LABEL)})
+    _set_body(paths["/decision"]["put"], {JSON: _content(_reference("Decision"), EXAMPLE)})
 
 
 def _add_examples(paths: dict[str, Any], served: Served | None) -> None:

@@ -72,6 +72,7 @@ async def _serving(app: "Application", settings: Settings | None, metrics: Metri
         app.front = Traced(app.front)
     app.state.service = service = Service(chosen, metrics)
     await service.refresh_keys()
+    await service.refresh_policy()
     await service.refresh_model()
     # Loaded objects stay, so the garbage collector need not visit them.
     gc.collect()

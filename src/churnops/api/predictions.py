@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -87,6 +87,8 @@ def _answer(
         "top_shap_features": reasons,
         "model_version": served.version,
     }
+    if bundle.decision_version:
+        item["decision_version"] = bundle.decision_version
     if warnings := served.contradictions.of(record):
         item["warnings"] = warnings
     if unknown := served.form.unknown(record):
@@ -100,22 +102,11 @@ def unknown_levels(answers: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 class Recorder:
-    """Records predictions before they are sent; `writer` is None if the settings turn recording off.
+    """Records predictions before they are sent; `writer` is None if the settings turn recording off."""
 
-    `on_recorded` is called with recorded rows.
-    """
-
-    def __init__(
-        self,
-        writer: JournalWriter | None,
-        metrics: Metrics,
-        on_recorded: Callable[[Sequence[PredictionRow]], None],
-        *,
-        required: bool,
-    ) -> None:
+    def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
         self._writer = writer
         self._metrics = metrics
-        self._on_recorded = on_recorded
         self._required = required
 
     async def record(self, rows: Sequence[PredictionRow]) -> None:
@@ -136,8 +127,6 @@ class Recorder:
                 if self._required:
                     detail = "the prediction cannot be recorded, and the settings require recording: try again later"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
-            else:
-                self._on_recorded(rows)
         churners = sum(row.churn_prediction for row in rows)
         self._metrics.predictions(rows[0].layout.model_version, churners, len(rows) - churners)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,8 @@ from churnops.api.customers import CustomerForm
 from churnops.api.examples import example_customer
 from churnops.api.problems import Problem
 from churnops.api.work import Threads
+from churnops.decision.in_force import under_policy
+from churnops.decision.policy import DecisionPolicy
 from churnops.errors import BundleError
 from churnops.journal.layouts import Layout
 from churnops.model import Bundle
@@ -65,6 +67,8 @@ class ServedModel:
         The loaded model; replaced by one assignment.
     refused
         Reason why the newest deployment could not be loaded; None if it could.
+    policy
+        The decision policy by which customers are flagged; see `decide`.
     """
 
     def __init__(self, models: Path, threads: Threads, *, simulated: bool = False) -> None:
@@ -76,6 +80,7 @@ class ServedModel:
         self._lock = asyncio.Lock()
         self.current: Served | None = None
         self.refused: str | None = None
+        self.policy = DecisionPolicy()
 
     @property
     def followed(self) -> str | None:
@@ -112,7 +117,7 @@ class ServedModel:
                     self._refuse("the link models/production has no target")
                 return
             try:
-                loaded = await self._threads.run(load_served, target, self._simulated)
+                loaded = await self._threads.run(_load, target, self._simulated)
             except BundleError as error:
                 self._seen = target
                 self._refused_inode = inode
@@ -120,14 +125,25 @@ class ServedModel:
                 return
             self._seen = target
             self._refused_inode = None
-            self.current = loaded
+            self.current = _decided(loaded, self.policy)
             self.refused = None
             log.info("model %s is loaded from %s", loaded.version, loaded.folder)
+
+    def decide(self, policy: DecisionPolicy) -> None:
+        """Flag the customers of later requests by a policy; each request is answered by one policy as a whole."""
+        self.policy = policy
+        if self.current is not None:
+            self.current = _decided(self.current, policy)
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason
         still = f"{self.current.version} stays loaded" if self.current else "no model is loaded"
         log.error("the deployed model is refused, %s: %s", still, reason)
+
+
+def _decided(served: Served, policy: DecisionPolicy) -> Served:
+    bundle = under_policy(served.bundle, policy)
+    return served if bundle is served.bundle else replace(served, bundle=bundle)
 
 
 def _follow(link: Path) -> Path:
@@ -146,14 +162,7 @@ def _inode(folder: Path) -> int | None:
         return None
 
 
-def load_served(folder: Path, simulated: bool) -> Served:
-    """Load a version folder, and prepare everything that the first request would wait for.
-
-    Raises
-    ------
-    BundleError
-        If it is damaged or missing.
-    """
+def _load(folder: Path, simulated: bool) -> Served:
     bundle = Bundle.load(folder)
     bundle.explain(bundle.probes).top(bundle.selected)  # prepares explanations before the first request
     served = Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))

@@ -53,7 +53,7 @@ def main() -> None:
 def _deployed(opened: Project) -> str:
     """Name the deployed model, as Markdown."""
     try:
-        bundle = production(opened.models)
+        bundle = production(opened)
     except ChurnopsError:
         return "The deployed model cannot be read"
     return "No model is deployed" if bundle is None else f"**Deployed model**  \n{plain(bundle.version_name, 100)}"

@@ -4,6 +4,7 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     alerts,
     config,
     dashboard,
+    decision,
     demo,
     deployments,
     doctor,
@@ -16,7 +17,6 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     retraining,
     run,
     service,
-    shadow,
 )
 from churnops.cli.root import main
 

@@ -60,6 +60,13 @@ def deployed_before(settings: "Settings") -> Mapping[str, str]:
     return {str(period.version): f"deployed {period.at:%Y-%m-%d %H:%M}: {period.reason}" for period in earlier}
 
 
+def policies(settings: "Settings") -> Mapping[str, str]:
+    """Return the versions of the decision policy, newest first."""
+    with _journal(settings) as project:
+        versions = project.policies.newest(100) if project else ()
+        return {str(recorded.version): f"{recorded.at:%Y-%m-%d %H:%M}: {recorded.reason}" for recorded in versions}
+
+
 def active_keys(settings: "Settings") -> Mapping[str, str]:
     """Return the names of the API keys that are not revoked."""
     with _journal(settings) as project:
@@ -77,6 +84,11 @@ def complete_scopes(_ctx: click.Context, _parameter: click.Parameter, incomplete
 def numeric_columns(settings: "Settings") -> Mapping[str, str]:
     """Return the numeric columns of the table."""
     return {column.name: column.description for column in settings.table.inputs if column.numeric}
+
+
+def categories(settings: "Settings") -> Mapping[str, str]:
+    """Return the categories and flags of the table."""
+    return {column.name: column.description for column in settings.table.inputs if column.levels}
 
 
 def batch_sources(settings: "Settings") -> Mapping[str, str]:

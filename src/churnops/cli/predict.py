@@ -32,8 +32,9 @@ def predict(
 
     IN and OUT are .csv or .parquet files of any size; IN may be an Excel workbook (.xlsx). OUT has the columns of IN
     and churn_probability, churn_prediction and model_version; with --explain also base_value, explanation_scale and
-    top_shap_features. If IN has columns of these names, for example from an earlier scoring, they are not read, and a
-    message names them. OUT is written whole or not at all. To continue an interrupted run, repeat the command.
+    top_shap_features; with a decision policy also decision_version (see `churnops decision`). If IN has columns of
+    these names, for example from an earlier scoring, they are not read, and a message names them. OUT is written whole
+    or not at all. To continue an interrupted run, repeat the command.
 
     IN may be a folder of Parquet or CSV files, also partitioned (year=2026/month=11/part.parquet): the values of the
     partitions become columns. OUT is then a folder with a part for each piece of IN, manifest.json and _SUCCESS. The
@@ -65,7 +66,12 @@ def predict(
         result(settings, target, [source], overwrite=force) as (written, overwrite),
     ):
         scorer = FileScorer(
-            project.models, explain, settings.safe_csv, accept_unknown=accept_unknown, accept_missing=accept_missing
+            project.models,
+            explain,
+            settings.safe_csv,
+            accept_unknown=accept_unknown,
+            accept_missing=accept_missing,
+            decided=project.decided,
         )
         by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
         done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
@@ -82,5 +88,7 @@ def predict(
         "unknown_levels": list(done.unknown),
         "empty_cells": list(done.empty),
     }
+    if done.decision_version:
+        document["decision_version"] = done.decision_version
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))

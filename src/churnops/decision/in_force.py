@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import JournalError, PolicyError
+from churnops.model import Bundle
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.policies import PolicyLog, RecordedPolicy
@@ -75,6 +76,14 @@ def earlier_policy(log: "PolicyLog", version: int | None = None) -> DecisionPoli
     return policy_of(recorded)
 
 
+def under_policy(bundle: Bundle, policy: DecisionPolicy) -> Bundle:
+    """Return a model with the threshold of a policy."""
+    threshold = policy.threshold_for(bundle.own_threshold)
+    if (threshold, policy.version) == (bundle.threshold, bundle.decision_version):
+        return bundle
+    return bundle.under_policy(threshold, policy.version)
+
+
 def policy_at(url: str) -> DecisionPolicy:
     """Return the policy in force from the journal's address, without migrating or creating a journal.
 
@@ -94,16 +103,26 @@ def policy_at(url: str) -> DecisionPolicy:
 
 def _in_file(path: Path) -> DecisionPolicy:
     """Read a SQLite file by Python's own driver, because loading SQLAlchemy takes longer than scoring a small file."""
-    query = "SELECT version, at, by, reason, terms FROM policies ORDER BY version DESC LIMIT 1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=10.0)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'policies'").fetchone():
-                return DecisionPolicy()  # a journal of an older version
-            row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+        try:
+            row = _newest_row(path, "mode=rw")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            row = _newest_row(path, "immutable=1")  # a folder that cannot be written, in which SQLite makes no log
     except sqlite3.Error as error:
-        raise JournalError(f"the journal's database failed: {error}") from None
+        raise JournalError(f"the decision policy cannot be read: the journal's database failed: {error}") from None
     if row is None:
         return DecisionPolicy()
     version, at, by, reason, terms = row
     time = _EPOCH + timedelta(microseconds=at)
     return DecisionPolicy.read({**json.loads(terms), "version": version, "at": time, "by": by, "reason": reason})
+
+
+def _newest_row(path: Path, options: str) -> tuple[Any, ...] | None:
+    query = "SELECT version, at, by, reason, terms FROM policies ORDER BY version DESC LIMIT 1"
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{options}", uri=True, timeout=10.0)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'policies'").fetchone():
+            return None  # a journal of an older version
+        row: tuple[Any, ...] | None = connection.execute(query).fetchone()
+        return row

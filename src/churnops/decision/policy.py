@@ -123,6 +123,24 @@ class DecisionPolicy(BaseModel):
         return self.contacts
 
     @property
+    def break_even(self) -> float | None:
+        """Lowest probability at which a contact pays; above 1 if none does, None if the value is not one amount."""
+        if self.missing_terms() or isinstance(self.value, str):
+            return None
+        kept = (self.success_rate or 0.0) * (self.value or 0.0)
+        if not kept:
+            return 0.0 if not self.cost else None
+        return (self.cost or 0.0) / kept
+
+    def amount(self, number: float | None) -> str:
+        """Return an amount of money in words.
+
+        >>> DecisionPolicy(currency="EUR").amount(1200.0)
+        '1,200 EUR'
+        """
+        return f"{number or 0:,.10g} {self.currency}".strip()
+
+    @property
     def value_column(self) -> str | None:
         """Column with the value of each customer; None if the value is the same for all, or not stated."""
         return self.value if isinstance(self.value, str) else None

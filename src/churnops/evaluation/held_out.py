@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.skipped import Skipped
+from churnops.evaluation.labelled_scores import LABELLED_SCORES, LabelledScores
 from churnops.evaluation.leaks import LEAKS, Suspect, leak_warning, suspected_columns
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, point_metrics
 from churnops.evaluation.repeated import RepeatedScores
@@ -158,7 +159,10 @@ def evaluate_models(
         random_split=claimed,
         claim=claim,
         bundle=refit.with_metadata(
-            metrics={"held_out": best.to_json()},
+            metrics={
+                "held_out": best.to_json(),
+                LABELLED_SCORES: LabelledScores.of(outcome, scores[winner]).to_json(),
+            },
             lineage={LEAKS: leaks} if (leaks := {s.name: s.evidence for s in suspects if s.leaks}) else {},
         ),
         params={"threshold": best.threshold, "confidence": best.confidence, "winner": winner},

@@ -6,6 +6,7 @@ The same object predicts in the API, in batch scoring, in monitoring and under `
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
@@ -64,7 +65,7 @@ class Bundle:
     algorithm
         Family: logistic_regression, decision_tree, random_forest, xgboost or blend.
     threshold
-        Lowest probability of a customer who is predicted to churn, in (0, 1).
+        Lowest probability of a customer who is predicted to churn, in (0, 1). See `under_policy`.
     reference
         Profile of the reference rows: inputs, outcomes, and scores (`churn_probability`) by fits not trained on them.
     linked
@@ -76,6 +77,8 @@ class Bundle:
     lineage
         Origin of the model: data, hyperparameters, and both fits (the evaluated and the deployed one). Not part of
         `content_sha256`.
+    decision_version
+        Version of the decision policy in force; 0 if nobody has set one. Never saved.
     """
 
     schema: Schema
@@ -90,6 +93,7 @@ class Bundle:
     linked: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     lineage: Mapping[str, Any] = field(default_factory=dict)
+    decision_version: int = 0
 
     @cached_property
     def matrix(self) -> FeatureMatrix:
@@ -337,6 +341,21 @@ class Bundle:
         bundle = replace(self, metrics={**self.metrics, **metrics}, lineage={**self.lineage, **lineage})
         kept = ("content_sha256", "_content", "_files")
         bundle.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return bundle
+
+    @property
+    def own_threshold(self) -> float:
+        """Threshold that the model was trained with, whatever policy is in force."""
+        return float(self._content["threshold"])
+
+    def under_policy(self, threshold: float, version: int) -> "Bundle":
+        """Return the same model with the threshold and the version of a decision policy.
+
+        Its scores, content hash and name are the same, and `save` writes its own threshold.
+        """
+        _ = self.content_sha256  # of the own threshold; the copy keeps it
+        bundle = copy(self)
+        bundle.__dict__.update(threshold=threshold, decision_version=version)
         return bundle
 
 

@@ -18,6 +18,8 @@ class SentBundle:
 
     content_sha256: str
     files: tuple[tuple[str, bytes], ...]
+    threshold: float
+    decision_version: int
 
     @classmethod
     def of(cls, bundle: Bundle) -> "SentBundle":
@@ -26,10 +28,10 @@ class SentBundle:
             saved = bundle.save(folder / "bundle")
             files = tuple((name, (saved / name).read_bytes()) for name in (DOCUMENT, ESTIMATOR, REFERENCE))
         _keep(bundle)
-        return cls(bundle.content_sha256, files)
+        return cls(bundle.content_sha256, files, bundle.threshold, bundle.decision_version)
 
     def load(self) -> Bundle:
-        """Return the Bundle; its files are checked once in each process.
+        """Return the Bundle under its policy; its files are checked once in each process.
 
         Raises
         ------
@@ -44,7 +46,7 @@ class SentBundle:
             if bundle.content_sha256 != self.content_sha256:
                 raise BundleError(f"the bundle {self.content_sha256[:12]} was changed on its way: its hash differs")
             _keep(bundle)
-        return bundle
+        return bundle.under_policy(self.threshold, self.decision_version)
 
 
 def _keep(bundle: Bundle) -> None:

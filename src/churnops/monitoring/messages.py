@@ -62,7 +62,7 @@ MESSAGES: Mapping[str, TriggerMessage] = {
         "warning",
         "More predictions are wrong than expected",
         "more predictions may be wrong than expected",
-        "Check whether `evaluation.threshold` still fits. Retrain only if ROC-AUC falls too.",
+        "Check whether the threshold still fits (`churnops decision show`). Retrain only if ROC-AUC falls too.",
     ),
     "training_rows": TriggerMessage(
         "warning",

@@ -21,7 +21,7 @@ from churnops.monitoring.cautions import broken_columns, explained_by, wrong_pre
 from churnops.monitoring.copies import without_copies
 from churnops.monitoring.drift import model_slack
 from churnops.monitoring.new_levels import new_levels
-from churnops.monitoring.performance import measure_performance
+from churnops.monitoring.performance import measure_performance, promised_at
 from churnops.monitoring.report import PastWindow, Report
 from churnops.monitoring.training_rows import count_training_rows
 from churnops.monitoring.verdicts import NOT_KEPT, judge_columns, judge_labels, judge_scores
@@ -194,7 +194,8 @@ class ModelMonitor:
         )
         if batch.counted is not None:
             profile |= batch.counted.profile
-        performance = measure_performance(resolved, bundle.metrics.get("held_out"), bundle.threshold, self._settings)
+        promised = promised_at(bundle.metrics, bundle.threshold)
+        performance = measure_performance(resolved, promised, bundle.threshold, self._settings)
         unkept = bundle.schema.personal - batch.columns.keys() if batch.window or batch.simulated else ()
         unreadable = {**batch.broken, **dict.fromkeys(unkept, NOT_KEPT)}
         features = judge_columns(bundle, profile, settings, unreadable)

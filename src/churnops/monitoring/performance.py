@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logit, ndtr, ndtri
 
 from churnops.evaluation.delong import AUC, delong
+from churnops.evaluation.labelled_scores import LabelledScores
 from churnops.evaluation.metrics import Evaluation, evaluate
 from churnops.monitoring.batch import NO_SCORES, LabelCoverage, Resolved
 from churnops.monitoring.drift.exact import fisher_p_value, stratified_p_value
@@ -165,7 +166,7 @@ def measure_performance(
         Predictions with outcomes. A NaN is an unknown outcome: its row is left out, and never counts as "stayed". If
         there are no scores (NaN), the verdict is "cannot tell".
     promised
-        `bundle.metrics.get("held_out")`, the document of `Evaluation.to_json`.
+        The document of `Evaluation.to_json`, see `promised_at`.
     churn_threshold
         Probability from which a customer is predicted to churn.
     """
@@ -194,6 +195,21 @@ def measure_performance(
             seed=settings.random_state,
         )
     return Performance(evaluation, decline, resolved.coverage)
+
+
+def promised_at(metrics: Mapping[str, Any], threshold: float) -> Mapping[str, Any] | None:
+    """Return the held-out evaluation in a Bundle's metrics, with the errors at a threshold of people's choice.
+
+    The errors are counted again from the Bundle's labelled scores. Models of earlier versions have none: then wrong
+    predictions are compared only at the model's own threshold.
+    """
+    promised: Mapping[str, Any] | None = metrics.get("held_out")
+    scores = LabelledScores.read(metrics)
+    if promised is None or scores is None or promised.get("threshold") == threshold:
+        return promised
+    at_threshold = {**promised, "threshold": threshold, "confusion": scores.confusion(threshold)}
+    at_threshold.pop("repeats", None)  # its folds differ in their thresholds; this threshold is the same in all
+    return at_threshold
 
 
 def judge_decline(

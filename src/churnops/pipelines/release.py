@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 from churnops.alerting.alarms import deployment, rollback
 from churnops.alerting.alerts import Alerts
+from churnops.decision.proposal import proposal
 from churnops.errors import BundleError, ChurnopsError, RegistryError, reason_of
 from churnops.evaluation.leaks import ACCEPTED_LEAKS, unaccepted_leaks
-from churnops.experiments.experiment import end_overtaken
 from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.webhook import NO_WEBHOOK, send_production, send_state
 from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.folder import UnfinishedDeploymentError, who
+from churnops.registry.folder import UnfinishedDeploymentError
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.follow import check_replicas
@@ -195,6 +195,8 @@ def release(project: Project, registry: Registry, candidate: ReleaseCandidate, *
         ruling = _Ruling(True, candidate.because(note))
     else:
         ruling = _ask(project, candidate, champion, gate)
+    if note := proposal(project.policy(), bundle, champion):
+        ruling = replace(ruling, reason=f"{ruling.reason}; {note}")
     waits = project.settings.registry.approval and not candidate.approved
     if ruling.deploy and waits:
         ruling = replace(ruling, reason=f"{ruling.reason}; `churnops promote {version}` approves and deploys it")
@@ -330,8 +332,6 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
         with aftermath.warning("no alert was sent"):
             facts = [*candidate.facts, *([check.reason] if check else [])]
             alerts.announce(deployment(name, reason, facts, ""))
-    with aftermath.warning("the running experiment has not ended"):
-        end_overtaken(project, project.require_deployed(), candidate.by or who())
     with aftermath.warning(NO_WEBHOOK):
         send_production(project)
     return Release(

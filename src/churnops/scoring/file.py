@@ -44,6 +44,7 @@ class ScoredFile:
 
     `replaced` are the input's columns with names that scoring adds: they are not in the result.
     `unknown` has a sentence for each column with unknown levels, `empty` for each with unexpected empty cells.
+    `decision_version` is that of the decision policy; 0 if nobody has set one.
     """
 
     rows: int
@@ -53,6 +54,7 @@ class ScoredFile:
     replaced: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    decision_version: int = 0
 
     @classmethod
     def of(cls, records: Sequence[PartRecord], bundle: Bundle, resumed_rows: int, replaced: tuple[str, ...]) -> Self:
@@ -66,6 +68,7 @@ class ScoredFile:
             replaced,
             tuple(cells.unknown_sentences(bundle.schema)),
             tuple(cells.empty_sentences(bundle.schema)),
+            bundle.decision_version,
         )
 
 
@@ -98,6 +101,8 @@ class FileScorer:
         Whether a file with many unknown levels is scored.
     accept_missing
         Names or headers of columns that the file may lack, or that may be empty in many rows.
+    decided
+        Function that returns the deployed bundle under the decision policy in force.
     """
 
     models: Path
@@ -107,6 +112,7 @@ class FileScorer:
     workers: int | None = None
     accept_unknown: bool = False
     accept_missing: tuple[str, ...] = ()
+    decided: Callable[[Bundle], Bundle] = lambda bundle: bundle
 
     @property
     def threads(self) -> int:
@@ -146,7 +152,7 @@ class FileScorer:
         check_target(target)
         if not unfinished_folder(target).exists():  # refuse before a folder is made
             check_free(target, [source], overwrite)
-        bundle = require_deployed(self.models)
+        bundle = self.deployed()
         accepted = Accepted.of(bundle.schema, unknown=self.accept_unknown, missing=self.accept_missing)
         contents = _contents(source)
         identity = self.identity(bundle, contents) if source.suffix.lower() != QUERY else None
@@ -165,11 +171,16 @@ class FileScorer:
                     _publish(unfinished, records)
         return ScoredFile.of(records, bundle, resumed, replaced)
 
+    def deployed(self) -> Bundle:
+        """Load the deployed model under the decision policy; raise `RegistryError` if there is none."""
+        return self.decided(require_deployed(self.models))
+
     def identity(self, bundle: Bundle, contents: Mapping[str, Any]) -> dict[str, Any]:
         """Return everything that decides a result; `contents` identifies the input."""
         return {
             "churnops": __version__,
             "model": bundle.content_sha256,
+            **({"decision": bundle.decision_version} if bundle.decision_version else {}),
             "explain": self.explain,
             "safe_csv": self.safe_csv,
             "rows": self.rows,

@@ -13,8 +13,8 @@ from churnops.data.targets import WRITTEN
 from churnops.errors import DataError
 from churnops.files import close_to_others, fsync_folder, write_flushed
 from churnops.model import Bundle
-from churnops.model.deployed import require_deployed
 from churnops.model.sent import SentBundle
+from churnops.schema import DECISION
 from churnops.scoring.file import FileScorer, ScoredFile, notices, others_read
 from churnops.scoring.manifest import MANIFEST, PartRecord, unexpected_cells
 from churnops.scoring.part import PartScorer, score_part
@@ -64,7 +64,7 @@ class FolderScorer:
         """
         if not unfinished_folder(target).exists():  # refuse before a folder is made
             _check_target(source, target, overwrite=overwrite)
-        data, bundle, options = DataSet.of(source), require_deployed(self.options.models), self.options
+        data, bundle, options = DataSet.of(source), self.options.deployed(), self.options
         accepted = Accepted.of(bundle.schema, unknown=options.accept_unknown, missing=options.accept_missing)
         identity = options.identity(bundle, {"input": data.sha256})
         with unfinished_result(target, identity) as unfinished:
@@ -142,6 +142,7 @@ def _publish(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bund
         "churnops": __version__,
         "model_version": bundle.version_name,
         "model_sha256": bundle.content_sha256,
+        **({DECISION: bundle.decision_version} if bundle.decision_version else {}),
         "explained": explained,
         "rows": sum(record.rows for record in records),
         "predicted_to_churn": sum(record.churners for record in records),

@@ -16,7 +16,7 @@ from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import ChurnopsError, DataError
 from churnops.model import Bundle, Prediction
 from churnops.model.prediction import Explanation
-from churnops.schema import Columns
+from churnops.schema import DECISION, Columns
 
 TOP_FEATURES = 6
 DIGITS = 6  # significant digits of a contribution in a text
@@ -32,9 +32,9 @@ class ScoredTable:
     ----------
     table
         The given columns unchanged, without personal ones and those of an earlier scoring (`Schema.added`), then
-        `churn_probability`,
-        `churn_prediction` and `model_version`. With explanations also `base_value`, `explanation_scale` and
-        `top_shap_features`, a list of up to `top` structs of `feature` and `shap_value`, largest absolute value first.
+        `churn_probability`, `churn_prediction` and `model_version`; `decision_version` if a policy is set. With
+        explanations also `base_value`, `explanation_scale` and `top_shap_features`, a list of up to `top` structs of
+        `feature` and `shap_value`, largest absolute value first.
     customers
         The columns of the Schema, typed, with snake_case names and without the outcome.
     columns
@@ -109,6 +109,8 @@ def score_table(
         pl.Series("churn_prediction", prediction.churn),
         pl.lit(bundle.version_name).alias("model_version"),
     ]
+    if bundle.decision_version and DECISION in bundle.schema.added:
+        added.append(pl.lit(bundle.decision_version).alias(DECISION))
     if explanation:
         added += [
             pl.lit(float(explanation.base_value)).alias("base_value"),

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from churnops.api.problems import Problem, documented
 from churnops.api.routes.shared import admitted, as_json
 from churnops.api.served import Served
+from churnops.evaluation.labelled_scores import LABELLED_SCORES
 from churnops.wire import HealthAnswer, ModelAnswer
 
 router = APIRouter(tags=["model"])
@@ -20,7 +21,9 @@ router = APIRouter(tags=["model"])
 async def model(request: Request) -> Response:
     """Return the deployed model's version, metrics, schema, features and lineage."""
     service = admitted(request, "predict")
-    return as_json(_describe(service.model.require()).model_dump(mode="json", by_alias=True))
+    served = service.model.require()
+    absent = set() if served.bundle.decision_version else {"decision_version"}
+    return as_json(_describe(served).model_dump(mode="json", by_alias=True, exclude=absent))
 
 
 @router.post(
@@ -49,10 +52,11 @@ def _describe(served: Served) -> ModelAnswer:
         "deployment": served.folder,
         "loaded_at": served.loaded_at,
         "threshold": bundle.threshold,
+        "decision_version": bundle.decision_version,
         "explanation_scale": bundle.explanation_scale,
         "base_value": bundle.base_value,
         "features": [vars(by_name[name]) for name in bundle.selected],
-        "metrics": bundle.metrics,
+        "metrics": {name: value for name, value in bundle.metrics.items() if name != LABELLED_SCORES},
         "lineage": bundle.lineage,
         "schema": bundle.schema.model_dump(mode="json"),
     }

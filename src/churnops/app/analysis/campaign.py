@@ -4,9 +4,13 @@ import numpy as np
 import streamlit as st
 
 from churnops.app.analysis.offer_figures import gain_figure, lift_figure, profit_figure, shown_positions
-from churnops.app.analysis.profit import Offer, Proposal, advice, propose
 from churnops.app.analysis.source import Source, note, place, say
+from churnops.app.analysis.use_policy import use_this
 from churnops.app.shared.text import plain
+from churnops.decision.in_force import newest_policy
+from churnops.decision.policy import DecisionPolicy
+from churnops.decision.profit import Offer, Proposal, advice, propose
+from churnops.project import Project
 from churnops.words import percent
 
 
@@ -44,10 +48,11 @@ def reach(source: Source) -> None:
 
 
 @st.fragment
-def offer(source: Source) -> None:
-    """Show the profit of an offer and its best threshold."""
+def offer(source: Source, project: Project) -> None:
+    """Show the profit of an offer and its best threshold, and let an administrator use it."""
     ranking, resamples = source.ranked
-    proposal = propose(ranking, resamples, _offer(), source.bundle.threshold, source.confidence)
+    chosen = _offer(newest_policy(project.policies))
+    proposal = propose(ranking, resamples, chosen, source.bundle.threshold, source.confidence)
     sentence = advice(proposal)
     st.info(plain(sentence, limit=1000))
     _numbers(proposal)
@@ -59,10 +64,7 @@ def offer(source: Source) -> None:
         "cost. "
         f"With exact probabilities, a contact pays {_break_even(proposal.offer)}."
     )
-    note(
-        "This page changes nothing. A model gets its threshold in training (churnops run or churnops retrain). The "
-        "gate does not deploy a model only for a better threshold: use churnops promote VERSION --force."
-    )
+    use_this(project, proposal)
     with st.expander("Statistics"):
         note(
             f"The band is a bootstrap interval ({percent(source.confidence)}) at each threshold. "
@@ -70,13 +72,15 @@ def offer(source: Source) -> None:
         )
 
 
-def _offer() -> Offer:
+def _offer(policy: DecisionPolicy) -> Offer:
+    """Let the user state the offer; it begins with the numbers of the decision policy."""
+    stated = policy.value if isinstance(policy.value, float) else None
     columns = st.columns(3)
     cost = columns[0].number_input(
         "Cost of contacting a customer",
         0.0,
         1e9,
-        10.0,
+        _first(policy.cost, 10.0),
         step=1.0,
         key="cost",
         persist_state="session",
@@ -86,7 +90,7 @@ def _offer() -> Offer:
         "Value of keeping a customer",
         0.0,
         1e9,
-        200.0,
+        _first(stated, 200.0),
         step=10.0,
         key="value",
         persist_state="session",
@@ -96,13 +100,17 @@ def _offer() -> Offer:
         "Offers that work (%)",
         0.0,
         100.0,
-        25.0,
+        100 * _first(policy.success_rate, 0.25),
         step=5.0,
         key="success",
         persist_state="session",
         help="Of 100 leaving customers who get the offer, the number who stay.",
     )
     return Offer(cost, value, success / 100)
+
+
+def _first(stated: float | None, otherwise: float) -> float:
+    return otherwise if stated is None else min(stated, 1e9)
 
 
 def _numbers(proposal: Proposal) -> None:
@@ -113,25 +121,25 @@ def _numbers(proposal: Proposal) -> None:
         "Best threshold",
         _threshold(proposal),
         border=True,
-        help=f"Threshold with the highest expected profit. Deployed: {proposal.threshold:g}.",
+        help=f"Threshold with the highest expected profit. In force: {proposal.threshold:g}.",
     )
     shown[1].metric(
         "Contacted of 1,000",
         f"{proposal.contacted(proposal.best):,.0f}",
         border=True,
-        help=f"Customers at or above the best threshold. Deployed: {proposal.contacted(proposal.deployed):,.0f}.",
+        help=f"Customers at or above the best threshold. In force: {proposal.contacted(proposal.deployed):,.0f}.",
     )
     shown[2].metric(
         "Profit per 1,000",
         f"{best:,.0f}",
         border=True,
-        help=f"Expected profit of the best threshold. Deployed: {deployed:,.0f}.",
+        help=f"Expected profit of the best threshold. In force: {deployed:,.0f}.",
     )
     shown[3].metric(
         "Corrected gain",
         f"{proposal.gain.value:,.0f}",
         border=True,
-        help="Expected gain per 1,000 customers over the deployed threshold. It is less than the difference of the "
+        help="Expected gain per 1,000 customers over the threshold in force. It is less than the difference of the "
         "profits, because the best threshold was chosen on these customers (see Statistics).",
     )
 
@@ -139,7 +147,7 @@ def _numbers(proposal: Proposal) -> None:
 def _gain(proposal: Proposal, confidence: float) -> str:
     gain = proposal.gain
     return (
-        f"The gain over the deployed threshold is {gain.value:,.0f} ({percent(confidence)} interval: {gain.low:,.0f} "
+        f"The gain over the threshold in force is {gain.value:,.0f} ({percent(confidence)} interval: {gain.low:,.0f} "
         f"to {gain.high:,.0f}). A threshold looks too good on the customers it was chosen on; this optimism is "
         "subtracted, so the gain is smaller than the difference of the profits."
     )

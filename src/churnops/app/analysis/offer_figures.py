@@ -5,9 +5,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from churnops.app.analysis.figures import legend_above
-from churnops.app.analysis.profit import Proposal, Ranking
 from churnops.app.shared.sample import Floats
 from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, laid_out
+from churnops.decision.profit import Proposal, Ranking
 from churnops.words import percent
 
 POINTS = 300  # per curve: more than a screen shows
@@ -46,7 +46,7 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
         "include %{y:.1%} of the customers who leave<extra></extra>",
     )
     deployed = ranking.contacted[ranking.at(threshold)] / ranking.rows
-    _mark(figure, (deployed, float(ranking.reached(deployed))), f"deployed {threshold:g}", ORANGE, "diamond")
+    _mark(figure, (deployed, float(ranking.reached(deployed))), f"in force {threshold:g}", ORANGE, "diamond")
     _mark(figure, (share, float(ranking.reached(share))), "chosen", GREEN, "circle-open")
     legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Share of leaving customers"))
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
@@ -128,7 +128,7 @@ def profit_figure(
         hovertemplate="from %{x:.4g}: %{y:,.0f}<br>%{customdata:,.0f} of 1,000 contacted<extra></extra>",
     )
     deployed, best = proposal.profit[proposal.deployed], proposal.profit[proposal.best]
-    _mark(figure, (proposal.threshold, float(deployed)), f"deployed {proposal.threshold:g}", ORANGE, "diamond")
+    _mark(figure, (proposal.threshold, float(deployed)), f"in force {proposal.threshold:g}", ORANGE, "diamond")
     place = (
         float(min(proposal.ranking.thresholds[proposal.best], 1.0)) if proposal.setting is None else proposal.setting
     )

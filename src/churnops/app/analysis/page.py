@@ -1,6 +1,8 @@
 """Analysis page: customers who left, reasons, and the value of an offer."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import streamlit as st
 
@@ -17,8 +19,8 @@ from churnops.app.analysis.source import (
     source_of,
 )
 from churnops.app.shared.project import production
-from churnops.app.shared.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
 from churnops.app.shared.text import number, points
+from churnops.decision.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
 from churnops.evaluation.metrics import point_metrics
 from churnops.model import Bundle
 from churnops.project import Project
@@ -32,21 +34,21 @@ BY_OUTCOME = "The columns with the largest differences between customers who lef
 def page(project: Project) -> None:
     """Show the page."""
     st.title("Analysis")
-    bundle = production(project.models)
+    bundle = production(project)
     if bundle is None:
         st.info("No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it.")
         return
     source = _chosen(project, bundle)
     if source is None:
         return
-    sections = {
+    sections: dict[str, Callable[[Source], None]] = {
         "Segments": _segments,
         "Distributions": _distributions,
         "Correlations": _correlations,
         "Drivers": _drivers,
         "Calibration": _calibration,
         "Reach": campaign.reach,
-        "Offer": campaign.offer,
+        "Offer": partial(campaign.offer, project=project),
     }
     tabs = st.tabs(list(sections), key="section", on_change="rerun", bind="query-params")
     for tab, section in zip(tabs, sections.values(), strict=True):
@@ -100,7 +102,8 @@ def _chosen(project: Project, bundle: Bundle) -> Source | None:
 def _introduce(source: Source, description: str) -> None:
     note(
         f"{source.sample.rows:,} customers {description}; {source.sample.leavers:,} of them left "
-        f"({percent(source.overall)}). Model {source.bundle.version_name}, threshold {source.bundle.threshold:g}."
+        f"({percent(source.overall)}). Model {source.bundle.version_name}, threshold {source.bundle.threshold:g}"
+        + (f" by decision policy {source.bundle.decision_version}." if source.bundle.decision_version else ".")
     )
 
 

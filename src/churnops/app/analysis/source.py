@@ -9,10 +9,11 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from churnops.app.analysis.associations import Associations, associations, by_strength
-from churnops.app.analysis.profit import Ranking, Resamples
-from churnops.app.shared.sample import Drivers, Sample, Variable, drivers, read_production, read_reference, variables
+from churnops.app.shared.sample import Drivers, Variable, drivers, variables
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
+from churnops.decision.profit import Ranking, Resamples
+from churnops.decision.sample import Sample, read_production, read_reference
 from churnops.model import Bundle
 from churnops.project import Project
 

@@ -13,8 +13,9 @@ from churnops.app.models.challengers import about_links, show_comparisons, show_
 from churnops.app.models.figures import timeline
 from churnops.app.models.kept import Kept, kept_versions
 from churnops.app.models.links import MlflowLinks
-from churnops.app.models.rollback import MAX_KEY, MAX_REASON, Target, has_admin_key, roll_back_to, targets
+from churnops.app.models.rollback import Target, roll_back_to, targets
 from churnops.app.shared.access import person
+from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, has_admin_key
 from churnops.app.shared.project import warn
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG

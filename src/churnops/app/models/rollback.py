@@ -1,28 +1,18 @@
-"""Rollback from the dashboard: possible versions, the admin key, and a limit on wrong keys."""
+"""Rollback from the dashboard: possible versions, and the admin key."""
 
 import logging
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from churnops.app.models.history import clock, model_name
+from churnops.app.shared.admin_key import MAX_REASON, RefusedError, admitted, key_owner
 from churnops.app.shared.text import one_line
-from churnops.errors import ChurnopsError
 from churnops.journal.deployment_log import InProduction
-from churnops.journal.keys import ApiKey, KeyStore, verify
+from churnops.journal.keys import KeyStore
 from churnops.settings import Settings
 
 log = logging.getLogger("churnops.app")
-
-SCOPE = "admin"
-MAX_REASON, MAX_KEY = 500, 200
-
-
-class RefusedError(ChurnopsError):
-    """The rollback was refused and nothing changed: there is no reason, or the key is not valid or lacks the scope."""
 
 
 @dataclass(frozen=True)
@@ -37,46 +27,6 @@ class Target:
     def label(self) -> str:
         """Plain text for the list of choices."""
         return one_line(f"Version {self.version}: {self.model}, last in production {clock(self.last)} UTC", 120)
-
-
-class Attempts:
-    """Wrong keys in this process, from all browsers. After `limit` in `seconds`, the next wrong key has to wait.
-
-    Good keys are not counted and never wait, so wrong keys cannot lock out an administrator. At any rate of tries,
-    a key of 256 random bits cannot be guessed. Safe for several threads.
-
-    Examples
-    --------
-    >>> attempts = Attempts(limit=2, seconds=60.0)
-    >>> [attempts.wrong(now=0.0), attempts.wrong(now=1.0), attempts.wrong(now=2.0), attempts.wrong(now=61.0)]
-    [0.0, 0.0, 58.0, 0.0]
-    """
-
-    def __init__(self, limit: int, seconds: float) -> None:
-        self._limit = limit
-        self._seconds = seconds
-        self._times: deque[float] = deque()
-        self._lock = threading.Lock()
-
-    def wrong(self, now: float) -> float:
-        """Count a wrong key and return 0; at the limit, return the seconds to wait and do not count it."""
-        with self._lock:
-            while self._times and self._times[0] <= now - self._seconds:
-                self._times.popleft()
-            if len(self._times) >= self._limit:
-                return self._times[0] + self._seconds - now
-            self._times.append(now)
-            return 0.0
-
-
-ATTEMPTS = Attempts(limit=5, seconds=60.0)
-PAUSE_SECONDS = 1.0  # after a wrong key
-_pause = time.sleep
-
-
-def has_admin_key(keys: KeyStore) -> bool:
-    """Return whether a key with the scope admin exists."""
-    return any(SCOPE in key.scopes for key in keys.active().values())
 
 
 def targets(periods: Sequence[InProduction], current: str | None, kept: Collection[str]) -> list[Target]:
@@ -98,33 +48,6 @@ def targets(periods: Sequence[InProduction], current: str | None, kept: Collecti
         if d.version not in answering and d.version not in by_version and d.folder in kept:
             by_version[d.version] = Target(d.version, model_name(d), period.until or d.at)
     return list(by_version.values())
-
-
-def admitted(
-    token: str, keys: KeyStore, *, attempts: Attempts | None = None, now: Callable[[], float] = time.monotonic
-) -> ApiKey:
-    """Return the active admin key of a token, checked as the API does.
-
-    Keys are read anew each time, so a revoked key is refused at once. `attempts` counts wrong keys; by default it is
-    the counter of this process.
-
-    Raises
-    ------
-    RefusedError
-        If the token belongs to no admin key. The message does not repeat the token.
-    """
-    key = verify(token, keys.active()) if 0 < len(token) <= MAX_KEY else None
-    if key is not None and SCOPE in key.scopes:
-        return key
-    wait = (attempts or ATTEMPTS).wrong(now())
-    if wait > 0.0:
-        raise RefusedError(f"the key is not valid, and too many wrong keys were tried: wait {int(wait) + 1} seconds")
-    _pause(PAUSE_SECONDS)
-    if key is None:
-        log.warning("a rollback in the dashboard was refused: the key is not valid")
-        raise RefusedError("the key is not valid: nothing has changed")
-    log.warning("a rollback in the dashboard was refused: the key %r lacks the scope admin", key.name)
-    raise RefusedError(f"the key '{key.name}' lacks the scope admin: nothing has changed")
 
 
 def roll_back_to(
@@ -152,7 +75,7 @@ def roll_back_to(
     key = admitted(token.strip(), keys)
     from churnops.pipelines.rollback import roll_back
 
-    who = f"key '{key.name}'" + (f", {one_line(person, 100)}" if person else "")
+    who = key_owner(key, person)
     done = roll_back(settings, to, f"{reason} (in the dashboard: {who})")
     log.warning("rolled back to version %d from the dashboard, %s", done.version, who)
     message = f"Version {done.version} ({done.model_version}) is in production again."

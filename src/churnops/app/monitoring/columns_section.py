@@ -16,9 +16,9 @@ from churnops.app.monitoring.columns import (
 )
 from churnops.app.monitoring.figures import column_figure
 from churnops.app.monitoring.reports import ReportFile
-from churnops.app.shared.sample import read_reference
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
+from churnops.decision.sample import read_reference
 from churnops.errors import DataError
 from churnops.evaluation.importance import column_importance
 from churnops.features.build import feature_title

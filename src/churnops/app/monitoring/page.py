@@ -34,7 +34,7 @@ def page(project: Project) -> None:
     st.title("Monitoring")
     bundle, damaged = None, None
     try:
-        bundle = production(project.models)
+        bundle = production(project)
     except BundleError as error:
         damaged = Health("bad", f"The deployed model cannot be read: {error}", "Type `churnops rollback`.")
     newest = project.cycles.newest(1, report_only=None)

@@ -71,7 +71,7 @@ def _unreliable(project: Project, local: Bundle | None) -> None:
 
 def _deployed(project: Project, *, needed: bool) -> Bundle | None:
     try:
-        return production(project.models)
+        return production(project)
     except BundleError:
         if needed:
             raise

@@ -8,6 +8,7 @@ from threading import Thread
 import streamlit as st
 
 from churnops.app.shared.text import plain
+from churnops.decision.in_force import newest_policy, under_policy
 from churnops.errors import ChurnopsError
 from churnops.model import Bundle
 from churnops.model.deployed import deployed_folder
@@ -29,16 +30,16 @@ def project() -> Project:
     return opened
 
 
-def production(models: Path) -> Bundle | None:
-    """Return the deployed model, loaded once; None if there is none.
+def production(project: Project) -> Bundle | None:
+    """Return the deployed model, loaded once, under the decision policy in force; None if there is none.
 
     Raises
     ------
     BundleError
         If the model is damaged.
     """
-    folder = deployed_folder(models)
-    return None if folder is None else _bundle(folder.resolve())
+    folder = deployed_folder(project.models)
+    return None if folder is None else under_policy(_bundle(folder.resolve()), newest_policy(project.policies))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -14,8 +14,8 @@ from churnops.app.analysis.figures import (
     importance_figure,
 )
 from churnops.app.analysis.offer_figures import POINTS, gain_figure, lift_figure, profit_figure, shown_positions
-from churnops.app.analysis.profit import Offer, Ranking, Resamples, propose
 from churnops.app.shared.sample import Drivers, Variable
+from churnops.decision.profit import Offer, Ranking, Resamples, propose
 
 ATTACK = "<img src=x onerror=alert(1)>"
 OUTCOME = np.tile([0.0, 1.0, 1.0, 0.0], 50)
@@ -113,7 +113,7 @@ def test_gain_runs_from_nobody_to_everybody_and_marks_the_choice(rng):
 
     assert (drawn["by score"].y[0], drawn["by score"].y[-1]) == (0, 1)
     assert drawn["chosen"].x == (0.1,)
-    assert drawn["deployed 0.5"].x[0] == (score >= 0.5).mean()
+    assert drawn["in force 0.5"].x[0] == (score >= 0.5).mean()
 
 
 def test_lift_ends_at_1_and_agrees_with_gain(rng):
@@ -137,7 +137,7 @@ def test_profit_is_drawn_at_few_thresholds_with_best_and_deployed(rng):
     assert {0, found.best, found.deployed, ranking.thresholds.size - 1} <= set(positions.tolist())
     assert (curve.x[0], curve.x[-1], curve.y[-1]) == (0, 1, 0)
     assert max(curve.y) == drawn["best"].y[0] == found.profit[found.best]
-    assert drawn["deployed 0.5"].y[0] == found.profit[ranking.at(0.5)]
+    assert drawn["in force 0.5"].y[0] == found.profit[ranking.at(0.5)]
     assert (np.array(drawn["95 % interval"].y) >= np.array(drawn[None].y)).all()
 
 

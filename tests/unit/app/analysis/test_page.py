@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from churnops.app.shared.project import production
 from churnops.app.shared.text import plain
 from churnops.journal import Journal, open_database
 from churnops.journal.predictions import write_predictions
+from churnops.model import Bundle
+from churnops.project import Project
 from churnops.registry.reference import reference_path
+from churnops.settings import load_settings
 from tests.support.app_sample import HORIZON, asked, learnt
 
 SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")
@@ -32,7 +34,7 @@ def texts(page: AppTest) -> str:
 
 def with_outcomes(folder: Path, customers: int, known: int) -> None:
     """Record predictions of two months ago; a third of the customers with a known outcome left."""
-    bundle = production(folder / "models")
+    bundle = Bundle.load(folder / "models/production")
     engine = open_database(f"sqlite:///{folder}/journal.db")
     rows = asked(bundle, [60 + i / 1000 for i in range(customers)])
     write_predictions(engine, rows)
@@ -78,7 +80,7 @@ def test_an_offer_proposes_a_threshold_and_the_next_step(in_project: Path, show:
     page.number_input(key="cost").set_value(1.0).run()
     page.number_input(key="value").set_value(10_000.0).run()
     page.number_input(key="success").set_value(100.0).run()
-    assert "Set evaluation.threshold to 0.0" in texts(page)
+    assert "Use the threshold 0.0" in texts(page)
     assert page.metric[0].value.startswith("0.0")
     assert [metric.label for metric in page.metric] == [
         "Best threshold",
@@ -93,6 +95,31 @@ def test_the_offer_changes_nothing(in_project: Path, show: Show):
     opened(show, "Offer").number_input(key="cost").set_value(1.0).run()
 
     assert ((in_project / "config.yaml").read_bytes(), (in_project / "models/production").readlink()) == before
+
+
+def test_use_this_sets_the_policy_with_an_admin_key(in_project: Path, show: Show):
+    assert "needs an admin key, and there is none yet" in texts(opened(show, "Offer"))
+    project = Project(load_settings(in_project / "config.yaml"))
+    token = project.keys.add("ann", ["admin"])
+    page = opened(show, "Offer")
+    for key, number in (("cost", 1.0), ("value", 10_000.0), ("success", 100.0)):
+        page.number_input(key=key).set_value(number).run()
+    fill(page, "spring offer", "wrong")
+    assert "Nothing has changed: the key is not valid" in page.error[0].value.replace("\\", "")
+    fill(page, "spring offer", token)
+    assert "Decision policy 1 is in force" in page.success[0].value.replace("\\", "")
+    policy = project.policy()
+    project.close()
+    assert (policy.by, policy.reason, policy.cost, policy.value) == ("key 'ann'", "spring offer", 1.0, 10_000.0)
+    assert policy.threshold is not None
+    assert f"threshold {policy.threshold:g} by decision policy 1" in texts(page)
+
+
+def fill(page: AppTest, reason: str, token: str) -> None:
+    by_label = {field.label: field for field in page.text_input}
+    by_label["Reason"].set_value(reason)
+    by_label["Admin key"].set_value(token)
+    next(button for button in page.button if button.label == "Use this").click().run()
 
 
 def test_the_contacted_share_decides_how_many_leavers_are_reached(in_project: Path, show: Show):
@@ -114,7 +141,7 @@ def test_without_a_model_the_page_names_the_command(in_empty_project: Path, show
 
 
 def test_an_older_model_has_no_sample_and_the_page_gives_the_remedy(in_project: Path, show: Show):
-    bundle = production(in_project / "models")
+    bundle = Bundle.load(in_project / "models/production")
     reference_path(in_project / "models", bundle.content_sha256).unlink()
     page = show("analysis")
 
@@ -124,7 +151,7 @@ def test_an_older_model_has_no_sample_and_the_page_gives_the_remedy(in_project: 
 
 
 def test_a_damaged_sample_is_an_error_in_one_line(in_project: Path, show: Show):
-    bundle = production(in_project / "models")
+    bundle = Bundle.load(in_project / "models/production")
     reference_path(in_project / "models", bundle.content_sha256).write_bytes(b"<script>")
     page = show("analysis")
 
@@ -157,7 +184,7 @@ def test_too_few_outcomes_are_reported_with_their_number(in_project: Path, show:
 
 
 def test_a_new_sample_of_the_same_model_is_read_again(in_project: Path, show: Show):
-    bundle = production(in_project / "models")
+    bundle = Bundle.load(in_project / "models/production")
     page, path = show("analysis"), reference_path(in_project / "models", bundle.content_sha256)
     content = path.read_bytes()
     path.write_bytes(b"damaged")

@@ -9,8 +9,9 @@ import yaml
 from streamlit import cache_data
 from streamlit.testing.v1 import AppTest
 
-from churnops.app.models import rollback
-from churnops.app.models.rollback import Attempts, RefusedError, admitted, roll_back_to, targets
+from churnops.app.models.rollback import roll_back_to, targets
+from churnops.app.shared import admin_key
+from churnops.app.shared.admin_key import Attempts, RefusedError, admitted
 from churnops.errors import StoreError
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.keys import KeyStore
@@ -31,8 +32,8 @@ SURE = "I want this version in production from now on"
 def patience(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A counter of wrong keys for this test, and the recorded pauses, which do not wait."""
     paused: list[float] = []
-    monkeypatch.setattr(rollback, "ATTEMPTS", Attempts(limit=5, seconds=60.0))
-    monkeypatch.setattr(rollback, "_pause", paused.append)
+    monkeypatch.setattr(admin_key, "ATTEMPTS", Attempts(limit=5, seconds=60.0))
+    monkeypatch.setattr(admin_key, "_pause", paused.append)
     return paused
 
 

@@ -15,9 +15,9 @@ from churnops.app.monitoring.columns import (
     ranked,
     verdict,
 )
-from churnops.app.shared.sample import read_reference
 from churnops.data.profile import ColumnProfile, count_profile
 from churnops.data.read import decode
+from churnops.decision.sample import read_reference
 from churnops.errors import DataError
 from churnops.evaluation.importance import column_importance, sources
 from churnops.model import Bundle

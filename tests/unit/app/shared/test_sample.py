@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine
 
-from churnops.app.shared import sample as samples
-from churnops.app.shared.sample import Sample, drivers, may_have_outcomes, read_production, read_reference, variables
+from churnops.app.shared.sample import drivers, variables
 from churnops.data.preprocess import Imputer
+from churnops.decision import sample as samples
+from churnops.decision.sample import Sample, may_have_outcomes, read_production, read_reference
 from churnops.errors import DataError
 from churnops.features.build import Feature
 from churnops.journal import Journal, Label, open_database

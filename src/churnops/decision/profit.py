@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -57,7 +58,7 @@ class Offer:
             return 0.0 if self.cost == 0 else np.inf
         return self.cost / self.kept
 
-    def profit(self, contacted: NDArray[np.integer], churned: NDArray[np.integer]) -> Floats:
+    def profit(self, contacted: NDArray[np.integer], churned: NDArray[Any]) -> Floats:
         """Return the profit of contacting customers, some of whom would have left."""
         profit: Floats = churned * self.kept - contacted * self.cost
         return profit
@@ -73,7 +74,8 @@ class Ranking:
         The m distinct scores, ascending, then infinity, shape (m + 1,). Any possible threshold
         selects the same customers as one of these values.
     contacted, churned
-        Numbers of all customers, and of customers who left, with `score >= threshold`; shape (m + 1,).
+        Numbers of all customers, and of customers who left, with `score >= threshold`; shape (m + 1,). If each customer
+        has an own value, `churned` has the total value of those who left.
 
     Examples
     --------
@@ -84,12 +86,15 @@ class Ranking:
 
     thresholds: Floats
     contacted: Integers
-    churned: Integers
+    churned: NDArray[Any]
 
     @classmethod
-    def of(cls, outcome: ArrayLike, score: ArrayLike) -> "Ranking":
-        """Rank customers; `outcome` (n,) is 1 churned or 0 stayed, `score` (n,) is finite, n at least 1."""
-        churned, scores = np.asarray(outcome, dtype=np.int64), np.asarray(score, dtype=np.float64)
+    def of(cls, outcome: ArrayLike, score: ArrayLike, value: ArrayLike | None = None) -> "Ranking":
+        """Rank customers; `outcome` (n,) is 1 churned or 0 stayed, `score` (n,) is finite, n at least 1.
+
+        `value` (n,) is each customer's value, for an offer with the value 1; None: the offer has the value.
+        """
+        churned, scores = _weights(outcome, value), np.asarray(score, dtype=np.float64)
         order, starts = _runs(scores)
         contacted = _above(np.ones((1, scores.size), np.int64), starts)[0]
         thresholds = np.append(scores[order][starts], np.inf)
@@ -151,18 +156,21 @@ class Resamples:
     """
 
     contacted: NDArray[np.int32]
-    churned: NDArray[np.int32]
+    churned: NDArray[Any]
 
     @classmethod
-    def of(cls, outcome: ArrayLike, score: ArrayLike, *, replicates: int, seed: int) -> "Resamples":
-        """Draw customers with replacement; the same seed draws the same customers."""
-        churned, scores = np.asarray(outcome, dtype=np.int64), np.asarray(score, dtype=np.float64)
+    def of(
+        cls, outcome: ArrayLike, score: ArrayLike, value: ArrayLike | None = None, *, replicates: int, seed: int
+    ) -> "Resamples":
+        """Draw customers with replacement; the same seed draws the same customers. `value` is as in `Ranking.of`."""
+        churned, scores = _weights(outcome, value), np.asarray(score, dtype=np.float64)
         order, starts = _runs(scores)
         contacted, left = [], []
         for block in resampling_counts(scores.size, replicates, seed=seed):
             counts = np.take(block.astype(np.int32), order, axis=1)
             contacted.append(_above(counts, starts))
-            left.append(_above(counts * churned[order].astype(np.int32), starts))
+            weights: NDArray[Any] = churned[order].astype(np.int32 if value is None else np.float64)
+            left.append(_above(counts * weights, starts))
         return cls(np.concatenate(contacted), np.concatenate(left))
 
     def band(self, offer: Offer, positions: Integers, confidence: float) -> tuple[Floats, Floats]:
@@ -184,7 +192,7 @@ class Resamples:
 
 @dataclass(frozen=True)
 class Gain:
-    """Expected extra profit of the best threshold over the deployed one, per 1,000 customers, with its interval."""
+    """Expected extra profit of the best threshold over the one in force, per 1,000 customers, with its interval."""
 
     value: float
     low: float
@@ -200,9 +208,9 @@ class Proposal:
     Attributes
     ----------
     best, deployed
-        Positions in `ranking.thresholds`.
+        The best threshold and the one in force: positions in `ranking.thresholds`.
     setting
-        Number for `evaluation.threshold` that contacts the customers of `best`; None if no number does.
+        Threshold in (0, 1) that contacts the customers of `best`; None if no number does.
     """
 
     offer: Offer
@@ -224,7 +232,7 @@ class Proposal:
 
 
 def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: float, confidence: float) -> Proposal:
-    """Find the best threshold and its gain over the deployed `threshold`.
+    """Find the best threshold and its gain over the `threshold` in force.
 
     A threshold chosen on some customers looks too good on the same customers. The gain is reduced by this optimism. Its
     estimate: the profit of a replicate's best threshold in that replicate, minus the profit of the same threshold for
@@ -255,7 +263,7 @@ def propose(ranking: Ranking, resamples: Resamples, offer: Offer, threshold: flo
 def advice(proposal: Proposal) -> str:
     """Describe the best action and its reason."""
     ranking, best = proposal.ranking, proposal.best
-    now, deployed = proposal.profit[proposal.deployed], f"the deployed threshold {proposal.threshold:g}"
+    now, deployed = proposal.profit[proposal.deployed], f"the threshold {proposal.threshold:g} in force"
     range_ = f"{proposal.gain.low:,.0f} to {proposal.gain.high:,.0f}"
     if ranking.contacted[best] == 0:
         return (
@@ -282,10 +290,13 @@ def advice(proposal: Proposal) -> str:
         )
     number = np.format_float_positional(proposal.setting, min_digits=2)
     everybody = " That is everybody: the offer is cheap compared with its value." if best == 0 else ""
-    return (
-        f"Set evaluation.threshold to {number} in config.yaml and train again: this is expected to bring {more}."
-        f"{everybody}"
-    )
+    return f"Use the threshold {number}: this is expected to bring {more}.{everybody}"
+
+
+def _weights(outcome: ArrayLike, value: ArrayLike | None) -> NDArray[Any]:
+    """Return 1 for each customer who left, or the customer's value; 0 for the others."""
+    left = np.asarray(outcome, dtype=np.int64)
+    return left if value is None else left * np.asarray(value, dtype=np.float64)
 
 
 def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -294,7 +305,7 @@ def _runs(scores: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return order, np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
 
 
-def _above(counts: NDArray[np.integer], starts: NDArray[np.intp]) -> NDArray[np.integer]:
+def _above(counts: NDArray[Any], starts: NDArray[np.intp]) -> NDArray[Any]:
     """Return, for each run of equal scores, the sum of the counts of this run and all higher runs; then a 0.
 
     `counts` has the shape (replicates, n), by ascending score.

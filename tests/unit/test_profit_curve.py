@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from churnops.app.analysis.profit import Offer, Proposal, Ranking, Resamples, advice, propose
+from churnops.decision.profit import Offer, Proposal, Ranking, Resamples, advice, propose
 
 
 def a_proposal(offer: Offer, threshold: float = 0.5, rows: int = 4000, seed: int = 1) -> Proposal:
@@ -22,9 +22,8 @@ def test_a_far_threshold_is_advised_to_move_to_about_break_even():
 
     assert found.setting == pytest.approx(0.2, abs=0.08)
     assert found.gain.low > 0
-    assert sentence.startswith(f"Set evaluation.threshold to {found.setting:.2f}")
-    assert "in config.yaml and train again" in sentence
-    assert "more per 1,000 customers than the deployed threshold 0.5" in sentence
+    assert sentence.startswith(f"Use the threshold {found.setting:.2f}")
+    assert "more per 1,000 customers than the threshold 0.5 in force" in sentence
 
 
 def test_a_gain_that_may_be_chance_changes_nothing():
@@ -33,7 +32,7 @@ def test_a_gain_that_may_be_chance_changes_nothing():
     assert found.best != found.deployed
     assert found.gain.low <= 0
     assert advice(found).startswith(
-        "Keep the deployed threshold 0.21: another threshold has the highest profit on these customers"
+        "Keep the threshold 0.21 in force: another threshold has the highest profit on these customers"
     )
 
 
@@ -69,7 +68,7 @@ def test_the_deployed_threshold_stays_where_no_other_is_better():
 
     assert (found.gain.value, found.gain.low, found.gain.high) == (0, 0, 0)
     assert advice(found) == (
-        "Keep the deployed threshold 0.5: no other threshold brings more. The expected profit is 49,500 per "
+        "Keep the threshold 0.5 in force: no other threshold brings more. The expected profit is 49,500 per "
         "1,000 customers."
     )
 
