@@ -33,6 +33,7 @@ NAMES = (
     "sizes",
     "explanations",
     "serving",
+    "stored_columns",
     "traces",
     "worst_bodies",
     "journal",

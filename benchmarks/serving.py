@@ -110,7 +110,11 @@ def customers_of(folder: Path) -> list[dict[str, object]]:
 def lua(folder: Path, key: str) -> str:
     """Return wrk's script: the customers of one raw table, in turn."""
     customers = enumerate(customers_of(folder))
-    bodies = [json.dumps(customer | {"customer_id": f"C-{row}"}) for row, customer in customers]
+    return lua_of([json.dumps(customer | {"customer_id": f"C-{row}"}) for row, customer in customers], key)
+
+
+def lua_of(bodies: Sequence[str], key: str) -> str:
+    """Return wrk's script that posts bodies in turn."""
     return "\n".join(
         [
             "bodies = {" + ",".join(f"[==[{body}]==]" for body in bodies) + "}",

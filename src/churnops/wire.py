@@ -56,6 +56,9 @@ class PredictionAnswer(ProbeAnswer):
     """An explained probability of churn, recorded with an id."""
 
     prediction_id: Name
+    columns_at: datetime | None = Field(
+        None, description="Time of the stored columns; absent if the request had the columns"
+    )
 
 
 class ChangedColumn(BaseModel):
@@ -115,6 +118,13 @@ class LabelsAnswer(BaseModel):
     recorded: int
     unchanged: int
     unmatched: int | None
+
+
+class StoredAnswer(BaseModel):
+    """Numbers of stored rows, and of rows that are older than another one of the same customer."""
+
+    stored: int
+    older: int
 
 
 class FeatureAnswer(BaseModel):

@@ -180,6 +180,7 @@ OPERATIONS = [
     "POST /predict/batch",
     "POST /predict/probe",
     "POST /predict/what-if",
+    "POST /features",
     "POST /labels",
     "GET /predictions/{prediction_id}",
     "GET /model",
@@ -256,6 +257,7 @@ def test_operations_have_short_ids_tags_and_summaries(service: Service):
         "predict_batch",
         "predict_probe",
         "predict_what_if",
+        "store_features",
         "record_outcomes",
         "get_prediction",
         "get_model",
@@ -329,7 +331,7 @@ def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def assert_true(client: TestClient, document: dict[str, Any], key: str | None = None) -> None:
     """Check that the examples conform to the document, and are answered."""
     found = dict(examples(document))
-    assert set(found) == {"/predict", "/predict/batch", "/predict/probe", "/predict/what-if", "/labels"}
+    assert set(found) == {"/predict", "/predict/batch", "/predict/probe", "/predict/what-if", "/features", "/labels"}
     for path, example in found.items():
         schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         jsonschema_rs.validate(schema | {"components": document["components"]}, example)

@@ -79,6 +79,7 @@ PATHS: list[tuple[str, str, str | None, Any]] = [
     ("POST", "/predict/batch", "predict", [a_customer()]),
     ("POST", "/predict/probe", "admin", [a_customer()]),
     ("POST", "/predict/what-if", "predict", a_customer()),
+    ("POST", "/features", "features", [a_customer()]),
     ("GET", "/predictions/{prediction_id}", "predict", None),
     ("GET", "/model", "predict", None),
     ("POST", "/labels", "label", LABEL),

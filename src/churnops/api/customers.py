@@ -1,9 +1,9 @@
 """Customers in requests, checked by a model that is generated from the Schema."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import nan
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,17 @@ REFUSED = "the customer is simulated, and predictions are recorded as production
 Record = Mapping[str, Any]
 """One checked customer: JSON values by snake_case name. The value of a category or flag is its choice; that of an open
 category may be another text. A nullable input that was left out is None."""
+
+
+class NamedCustomer(NamedTuple):
+    """A request that names a customer by the field of the id, and has no columns.
+
+    `record` is the customer as sent; it is empty if the model needs columns.
+    """
+
+    field: str
+    id: str
+    record: Record
 
 
 class CustomerForm:
@@ -88,11 +99,28 @@ class CustomerForm:
             raise _refused(errors)
         return record
 
+    def named(self, document: Any) -> NamedCustomer | None:
+        """Return the customer that a request names without any column; None if it does not, or the id is invalid."""
+        if type(document) is not dict or len(document) != 1 or self.identifier is None:
+            return None
+        [(name, value)] = document.items()
+        if self._names.get(name) != self.identifier or type(value) is not str:
+            return None
+        record, errors = self._checked(document, 1)  # the id is the first field, so its error is the first one
+        invalid = bool(errors) and errors[0].field == self.identifier
+        return None if invalid else NamedCustomer(self.identifier, value, record)
+
     def read_list(self, body: bytes, max_rows: int) -> Steps[list[Record]]:
         """Check the customers of a JSON list of at most `max_rows`, in steps."""
         documents = parse_list(body, max_rows, self.max_values)
         yield
         return (yield from self._reading(documents, 1))
+
+    def read_requests(self, body: bytes, max_rows: int) -> Steps[list[Record | NamedCustomer]]:
+        """Check a list like `read_list`, in which a customer may be named without columns."""
+        documents = parse_list(body, max_rows, self.max_values)
+        yield
+        return (yield from self._reading(documents, 1, self.named))
 
     def read_all(self, documents: Iterable[Any], first_row: int = 1) -> list[Record]:
         """Check customers, and stop at 20 errors.
@@ -101,11 +129,14 @@ class CustomerForm:
         """
         return at_once(self._reading(documents, first_row))
 
-    def _reading(self, documents: Iterable[Any], first_row: int) -> Steps[list[Record]]:
-        records: list[Record] = []
+    def _reading(
+        self, documents: Iterable[Any], first_row: int, named: Callable[[Any], NamedCustomer | None] = lambda _: None
+    ) -> Steps[list[Any]]:
+        records: list[Record | NamedCustomer] = []
         errors: list[FieldError] = []
         for row, document in enumerate(documents, first_row):
-            record, broken = self._checked(document, MAX_ERRORS - len(errors))
+            customer = named(document)
+            record, broken = (customer, []) if customer else self._checked(document, MAX_ERRORS - len(errors))
             errors += [error.model_copy(update={"row": row}) for error in broken]
             records.append(record)
             if len(errors) >= MAX_ERRORS:

@@ -12,11 +12,15 @@ from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, documented
 from churnops.api.served import Served
 from churnops.api.uploads.formats import UPLOADS
+from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
 from churnops.wire import PredictionAnswer, ProbeAnswer, ProblemBody
 
 MAX_PROBES = 64
 _REFERENCE = "#/components/schemas/{model}"
-PREDICT = "Score and explain one customer. The answer is recorded before it is sent."
+PREDICT = (
+    "Score and explain one customer. The answer is recorded before it is sent. A body with nothing but the customer's "
+    "id stands for the columns that were stored for this customer; the answer then has their time."
+)
 OPEN = ("/", "/health/live", "/health/ready")
 TAGS = [
     {"name": "predictions", "description": "Score and explain customers."},
@@ -40,7 +44,8 @@ def openapi_document(app: FastAPI) -> dict[str, Any]:
     served: Served | None = app.state.service.model.current
     document["paths"] = {"/predict": {"post": _predict()}, **document["paths"]}
     _add_schemas(document, served)
-    _add_bodies(document["paths"], served.example if served else None)
+    named = "NamedCustomer" in document["components"]["schemas"]
+    _add_bodies(document["paths"], served.example if served else None, named=named)
     _add_examples(document["paths"], served)
     document["components"]["securitySchemes"] = {
         "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -60,7 +65,7 @@ def _predict() -> dict[str, Any]:
         "summary": "Predict one customer",
         "operationId": "predict",
         "description": PREDICT,
-        "responses": {str(status): response for status, response in documented(*REFUSALS).items()},
+        "responses": {str(status): response for status, response in documented(404, *REFUSALS).items()},
     }
 
 
@@ -72,18 +77,21 @@ def _add_schemas(document: dict[str, Any], served: Served | None) -> None:
         schemas[schema["title"]] = schema
     schemas["Customer"] = _customer_schema(served)
     schemas["Decision"] = decision_schema()
+    if served and served.form.identifier:
+        schemas["NamedCustomer"] = _named_schema(served.form.identifier)
     # The framework's own answer to an invalid parameter: the only parameter, an id, is valid as any text.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     document["paths"]["/predictions/{prediction_id}"]["get"]["responses"].pop("422", None)
 
 
-def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None) -> None:
+def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None, *, named: bool) -> None:
     """Add the bodies of requests and answers that the framework does not know, as routes read and write them."""
     customer, label = _reference("Customer"), _reference("Label")
-    _set_body(paths["/predict"]["post"], {JSON: _content(customer, example)})
+    either = {"anyOf": [customer, _reference("NamedCustomer")]} if named else customer
+    _set_body(paths["/predict"]["post"], {JSON: _content(either, example)})
     _set_answer(paths["/predict"]["post"], {JSON: {"schema": _reference("PredictionAnswer")}})
-    batch = {JSON: _content(_list_of(customer), [example] if example else None)}
+    batch = {JSON: _content(_list_of(either), [example] if example else None)}
     files = {kind: {"schema": {"type": "string", "format": "binary"}} for kind in UPLOADS}
     _set_body(paths["/predict/batch"]["post"], batch | files)
     _set_answer(paths["/predict/batch"]["post"], {JSON: {"schema": _list_of(_reference("PredictionAnswer"))}} | files)
@@ -91,6 +99,7 @@ def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None) -> None:
     _set_body(paths["/predict/probe"]["post"], {JSON: _content(probes, [example] if example else None)})
     _set_answer(paths["/predict/probe"]["post"], {JSON: {"schema": _list_of(_reference("ProbeAnswer"))}})
     _set_body(paths["/predict/what-if"]["post"], {JSON: _content(customer, example)})
+    _set_body(paths["/features"]["post"], {JSON: _content(_list_of(customer), [example] if example else None)})
     _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, LABEL)})
     _set_body(paths["/decision"]["put"], {JSON: _content(_reference("Decision"), EXAMPLE)})
 
@@ -107,6 +116,17 @@ def _customer_schema(served: Served | None) -> dict[str, Any]:
         return {"type": "object", "description": "No model is deployed yet."}
     schema: dict[str, Any] = served.form.model.model_json_schema(ref_template=_REFERENCE)
     return schema | {"title": "Customer"}
+
+
+def _named_schema(identifier: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": "NamedCustomer",
+        "description": "A customer whose columns were stored by `/features` or `churnops features upload`.",
+        "properties": {identifier: {"type": "string", "maxLength": MAX_ID_LENGTH, "pattern": ID_PATTERN}},
+        "required": [identifier],
+        "additionalProperties": False,
+    }
 
 
 def _reference(name: str) -> dict[str, str]:

@@ -87,6 +87,7 @@ def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tupl
         ("post", "/predict/batch"): [prediction],
         ("post", "/predict/probe"): [probe],
         ("post", "/predict/what-if"): _what_if(schema, probe),
+        ("post", "/features"): {"stored": 1, "older": 0},
         ("post", "/labels"): {"recorded": 1, "unchanged": 0, "unmatched": 0},
         ("get", "/predictions/{prediction_id}"): recorded,
         ("get", "/model"): _model(schema, probe),

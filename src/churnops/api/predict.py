@@ -9,6 +9,8 @@ from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
 
 from churnops.api.body import read_body
+from churnops.api.customers import NamedCustomer
+from churnops.api.online import Customer, columns_of, stored_rows, with_times
 from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.service import Service
@@ -35,8 +37,14 @@ class Predict:
         served = service.model.require()
         state["model_version"] = served.version
         with span("check"):
-            record = served.form.read(parse_json(body, served.form.max_values))
+            document = parse_json(body, served.form.max_values)
+            customer: Customer = served.form.named(document) or served.form.read(document)
+        stored = {}
+        if isinstance(customer, NamedCustomer):
+            stored = await stored_rows(service, receive, [customer], numbered=False)
+        record, row = columns_of(served.form, customer, stored)
         answers, rows = answer(served, [record], state["client"].key)
+        with_times(answers, [row])
         await service.recorder.record(rows)
         service.recorder.count_unknown(unknown_levels(answers))
         if service.live is not None:

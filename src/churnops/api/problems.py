@@ -1,6 +1,7 @@
 """Errors as problem documents (RFC 9457), with field and rule, but without the values in the request."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Self
@@ -10,6 +11,8 @@ from starlette.exceptions import HTTPException
 
 from churnops.limits import MAX_ERRORS
 from churnops.wire import PROBLEM, FieldError
+
+log = logging.getLogger("churnops.api")
 
 MEDIA_TYPE = "application/problem+json"
 MAX_LENGTH = 400  # limit of a message, which may quote column names of an uploaded file
@@ -60,6 +63,12 @@ class Problem(Exception):  # noqa: N818  (the RFC's word)
                 error.model_dump(exclude_none=True) | {"message": _shortened(error.message)} for error in self.errors
             ]
         return json.dumps(document).encode()
+
+
+def journal_problem(error: Exception) -> Problem:
+    """Return the problem of a journal that does not answer; the reason is logged."""
+    log.error("the journal fails: %s", error or "it does not answer in time")
+    return Problem(503, "journal", "the journal does not answer", headers={"Retry-After": "1"})
 
 
 def _shortened(text: str) -> str:

@@ -1,11 +1,12 @@
-"""Commands on features: export to a feature store."""
+"""Commands on features: export to a feature store, and the newest columns of customers."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from churnops.cli.root import json_option, main, settings_of, show_done
+from churnops.cli.root import json_option, local_table, main, settings_of, show_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @main.group()
 def features() -> None:
-    """Export the columns of the customers to a feature store."""
+    """Export the columns of the customers to a feature store, or store the newest ones for the API."""
 
 
 @features.command("export")
@@ -50,6 +51,37 @@ def features_export(ctx: click.Context, folder: Path, force: bool, as_json: bool
 
     exported = export(settings_of(ctx), folder, force=force)
     show_done(as_json, exported.to_json, lambda: click.echo("\n".join(_lines(exported))))
+
+
+@features.command("upload")
+@click.argument("table", metavar="FILE", type=click.Path(path_type=str))
+@json_option
+@click.pass_context
+def features_upload(ctx: click.Context, table: str, as_json: bool) -> None:
+    """Store the newest columns of the customers in FILE, so that the API needs their ids only.
+
+    FILE is a CSV, Parquet or Excel file, or a query (.sql), with the columns of the deployed model and the id.
+    `POST /predict` with nothing but the id then uses the stored columns, and answers their time as columns_at. A row
+    holds from its time (a column of kind time), or else from now on; the newest row of a customer stays. Personal
+    columns are not stored.
+
+    The service may keep running. An interrupted command can be repeated.
+
+    \b
+    Example:
+      churnops features upload data/newest.parquet
+    """  # noqa: D301
+    from churnops.pipelines.store_features import store_features
+    from churnops.progress import rows_progress
+
+    settings = settings_of(ctx)
+    path = local_table(settings, table)
+    with rows_progress(path.name, hidden=as_json) as (on_rows, _):
+        done = store_features(settings, path, on_rows)
+    older = f"; {done.rows - done.stored:,} rows are older than a stored one" if done.stored < done.rows else ""
+    show_done(
+        as_json, lambda: asdict(done), lambda: click.echo(f"Stored the columns of {done.stored:,} customers{older}")
+    )
 
 
 def _lines(exported: "Exported") -> "Iterator[str]":

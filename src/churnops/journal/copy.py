@@ -23,12 +23,13 @@ from churnops.journal.tables import (
     customers_log,
     metadata,
     moment,
+    online_rows,
     predictions,
     profiles,
     replicas,
 )
 
-TRANSIENT = {customers_log.name, customers_history.name, profiles.name, replicas.name}
+TRANSIENT = {customers_log.name, customers_history.name, online_rows.name, profiles.name, replicas.name}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
 MUTABLE = TRANSIENT | {api_keys.name}
 """Tables whose rows may change. In all others, a different row is another journal's."""

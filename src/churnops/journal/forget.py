@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, f
 
 from churnops.journal.database import IN_MEMORY, answering, exclusive
 from churnops.journal.seen import customer_hash
-from churnops.journal.tables import customers, customers_log, labels, predictions
+from churnops.journal.tables import customers, customers_log, labels, online_rows, predictions
 
 PART = 500
 """Number of predictions in one condition."""
@@ -103,3 +103,4 @@ def _rows_of(customer: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[Co
     yield predictions, [predictions.c.id.in_(part) for part in parts]
     yield customers, [customers.c.hash == hash_]
     yield customers_log, [customers_log.c.hash == hash_]
+    yield online_rows, [online_rows.c.customer_id == customer]

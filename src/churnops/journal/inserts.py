@@ -16,9 +16,15 @@ BULK_ROWS = 500
 
 
 def insert_rows(
-    connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], *, skip_known: bool
+    connection: Connection,
+    table: str,
+    columns: tuple[str, ...],
+    rows: Sequence[Sequence[Any]],
+    *,
+    skip_known: bool,
+    update: str = "",
 ) -> int:
-    """Insert rows, many in one statement, in the caller's transaction; return the number of new rows.
+    """Insert rows, many in one statement, in the caller's transaction; return the number of new or changed rows.
 
     `executemany` would release Python's lock for each row, and wait for it again.
 
@@ -26,30 +32,33 @@ def insert_rows(
     ----------
     skip_known
         Whether to skip rows whose key is already in the table. Otherwise such a row is an error.
+    update
+        Instead of `skip_known`: key, assignments and condition for a row whose key is already in the table, in SQL
+        after ON CONFLICT.
 
     Raises
     ------
     sqlalchemy.exc.DBAPIError
         If the database refuses the rows.
     """
+    known = f" ON CONFLICT {update}" if update else " ON CONFLICT DO NOTHING" if skip_known else ""
     if connection.dialect.name == "postgresql" and len(rows) >= BULK_ROWS:
-        return _insert_by_copy(connection, table, columns, rows, skip_known)
+        return _insert_by_copy(connection, table, columns, rows, known)
     size, count = max(_VALUES // len(columns), 1), 0
     for start in range(0, len(rows), size):
         part = rows[start : start + size]
-        statement = _insert(connection.dialect.name, table, columns, len(part), skip_known)
+        statement = _insert(connection.dialect.name, table, columns, len(part), known)
         count += run(connection, statement, tuple(chain.from_iterable(part)))
     return count
 
 
 def _insert_by_copy(
-    connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], skip_known: bool
+    connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]], known: str
 ) -> int:
     """Insert many rows into PostgreSQL. COPY cannot skip known rows, so it fills a temporary table."""
     names, copied = ", ".join(columns), f"copied_{table}"
     run(connection, f"CREATE TEMPORARY TABLE {copied} ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA")  # noqa: S608
     copy_rows(connection, copied, columns, rows)
-    known = " ON CONFLICT DO NOTHING" if skip_known else ""
     count = run(connection, f"INSERT INTO {table} ({names}) SELECT {names} FROM {copied}{known}")  # noqa: S608
     run(connection, f"DROP TABLE {copied}")
     return count
@@ -78,8 +87,7 @@ def copy_rows(connection: Connection, table: str, columns: Sequence[str], rows: 
 
 
 @lru_cache(maxsize=2 * _VALUES)
-def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, skip_known: bool) -> str:
+def _insert(dialect: str, table: str, columns: tuple[str, ...], rows: int, known: str) -> str:
     mark = {"sqlite": "?", "postgresql": "%s"}[dialect]
     row = f"({', '.join([mark] * len(columns))})"
-    known = " ON CONFLICT DO NOTHING" if skip_known else ""
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}{known}"  # noqa: S608

@@ -15,7 +15,7 @@ from churnops.journal.database import answering, exclusive
 from churnops.journal.key_record import KeyRecord
 from churnops.journal.tables import api_keys, microseconds, moment
 
-SCOPES = ("predict", "label", "metrics", "admin")
+SCOPES = ("predict", "label", "features", "metrics", "admin")
 """Permissions of a key: predictions, labels, metrics, and administration, which includes the other three."""
 
 _NO_KEY = "0" * 64

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from churnops.errors import JournalError
 from churnops.journal.database import answering, exclusive, run
+from churnops.journal.online_rows import remove_older
 from churnops.journal.partitions import month_partitions, next_month
 from churnops.journal.tables import labels, microseconds, predictions
 
@@ -59,7 +60,9 @@ def count_older(engine: Engine, before: datetime) -> PrunedPredictions:
 
 
 def prune(engine: Engine, before: datetime) -> PrunedPredictions:
-    """Remove the predictions before a time, in short transactions. An interrupted removal can be repeated.
+    """Remove the predictions and customers' stored columns before a time, in short transactions.
+
+    An interrupted removal can be repeated.
 
     In SQLite the bytes are free for new predictions. PostgreSQL drops months that are older as a whole, and returns
     their bytes to the system; those of other rows are not counted.
@@ -77,6 +80,7 @@ def prune(engine: Engine, before: datetime) -> PrunedPredictions:
         while (part := _remove_part(engine, before)).predictions:
             parts.append(part)
             time.sleep(PAUSE_SECONDS)
+        remove_older(engine, before)
         rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
         return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free)
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -245,6 +245,17 @@ policies = Table(
     Column("by", Text, nullable=False),  # user's name, or name of the API key
     Column("reason", Text, nullable=False),
     Column("terms", Text, nullable=False),  # JSON: `DecisionPolicy.terms`
+)
+
+online_rows = Table(
+    "online_rows",  # newest columns of each customer: `churnops.journal.online_rows`
+    metadata,
+    Column("customer_id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),  # time from which the columns hold
+    Column("layout", BigInteger, nullable=False),  # id in `layouts`
+    Column("inputs", LargeBinary, nullable=False),
+    Column("rest", Text),  # JSON: values without a place in `inputs`
+    sqlite_with_rowid=False,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

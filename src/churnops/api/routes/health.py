@@ -5,8 +5,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from churnops.api.metrics import CONTENT_TYPE
-from churnops.api.problems import documented
-from churnops.api.routes.shared import admitted, as_json, journal_problem
+from churnops.api.problems import documented, journal_problem
+from churnops.api.routes.shared import admitted, as_json
 from churnops.api.service import Service
 from churnops.errors import JournalError
 from churnops.wire import HealthAnswer

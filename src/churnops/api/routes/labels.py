@@ -5,8 +5,8 @@ from contextlib import closing
 from fastapi import APIRouter, Request, Response
 
 from churnops.api.labels import read_labels
-from churnops.api.problems import REFUSALS, Problem, documented
-from churnops.api.routes.shared import admitted, as_json, computed, journal_problem, key_of
+from churnops.api.problems import REFUSALS, Problem, documented, journal_problem
+from churnops.api.routes.shared import admitted, as_json, computed, key_of
 from churnops.api.work import Steps
 from churnops.errors import JournalError, UnknownPrediction
 from churnops.journal.labels import Label

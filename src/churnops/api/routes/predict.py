@@ -1,7 +1,7 @@
 """Routes of predictions for lists and files of customers, and of probes; `churnops.api.predict` has `/predict`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, NamedTuple
@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request, Response
 
 from churnops.api.body import JSON, media_type
+from churnops.api.customers import NamedCustomer
 from churnops.api.documents import MAX_PROBES
 from churnops.api.live import given_columns
+from churnops.api.online import Customer, columns_of, stored_rows, with_times
 from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.released import Released, in_pieces
@@ -18,7 +20,8 @@ from churnops.api.routes.shared import admitted, as_json, computed, key_of
 from churnops.api.served import Served
 from churnops.api.service import Service
 from churnops.api.uploads.formats import FORMATS, wrong_media_type
-from churnops.api.work import LARGE_BYTES, STEP_ROWS, Steps
+from churnops.api.work import LARGE_BYTES, LOOP_BYTES, STEP_ROWS, Held, Steps
+from churnops.journal.online_rows import OnlineRow
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import WARNINGS, Columns
 
@@ -52,7 +55,7 @@ _ACCEPT_MISSING = {
     "/predict/batch",
     operation_id="predict_batch",
     summary="Predict many customers",
-    responses=documented(*REFUSALS),
+    responses=documented(404, *REFUSALS),
     openapi_extra={"parameters": [_WARNINGS, _ACCEPT_UNKNOWN, _ACCEPT_MISSING]},
 )
 async def predict_batch(request: Request) -> Response:
@@ -60,7 +63,8 @@ async def predict_batch(request: Request) -> Response:
 
     The answer to a list is a list in the same order. The answer to a file is a stream in the same format, with the
     columns of the answer added. Columns of these names in the file, for example from an earlier scoring, are replaced;
-    the header X-Replaced-Columns names them. A file is checked as a whole before the first row is answered.
+    the header X-Replaced-Columns names them. A file is checked as a whole before the first row is answered. A list may
+    name customers by nothing but their ids, if their columns were stored.
     """
     service = admitted(request, "predict")
     kind = media_type(request.scope)
@@ -73,7 +77,7 @@ async def predict_batch(request: Request) -> Response:
         raise wrong_media_type(kind)
     with ExitStack() as stack:
         held = stack.enter_context(closing(service.work.held()))
-        scored = await computed(request, service, partial(_scored, service, served, key_of(request)), held)
+        scored = await _scored_list(request, service, served, held)
         await service.recorder.record([row for part in scored for row in part.rows])
         for part in scored:
             service.recorder.count_unknown(part.unknown)
@@ -130,15 +134,39 @@ class _Scored(NamedTuple):
     unknown: Mapping[str, int]
 
 
-def _scored(service: Service, served: Served, key: str | None, body: bytes) -> Steps[list[_Scored]]:
-    """Score and explain a list of customers in steps."""
-    records = yield from served.form.read_list(body, service.settings.api.max_batch_rows)
+async def _scored_list(request: Request, service: Service, served: Served, held: Held) -> list[_Scored]:
+    """Score and explain a list; customers that are named without columns get the stored ones."""
+    read = partial(_scored_or_named, service, served, key_of(request))
+    scored, requests = await computed(request, service, read, held)
+    if not requests:
+        return scored
+    stored = await stored_rows(service, request.receive, requests)
+    steps = _scored(service, served, key_of(request), requests, stored)
+    return await service.work.compute(request.receive, LOOP_BYTES + 1, steps)  # in a thread: rows are unpacked
+
+
+def _scored_or_named(
+    service: Service, served: Served, key: str | None, body: bytes
+) -> Steps[tuple[list[_Scored], list[Customer]]]:
+    """Read and score a list of customers in steps; if one of them has no columns, return the list instead."""
+    requests = yield from served.form.read_requests(body, service.settings.api.max_batch_rows)
     del body
+    if any(isinstance(customer, NamedCustomer) for customer in requests):
+        return [], requests
+    return (yield from _scored(service, served, key, requests, {})), []
+
+
+def _scored(
+    service: Service, served: Served, key: str | None, requests: Sequence[Customer], stored: Mapping[str, OnlineRow]
+) -> Steps[list[_Scored]]:
+    """Score and explain customers in steps."""
     scored = []
-    for start in range(0, len(records), STEP_ROWS):
+    for start in range(0, len(requests), STEP_ROWS):
         yield
-        part = records[start : start + STEP_ROWS]
+        taken = [columns_of(served.form, customer, stored) for customer in requests[start : start + STEP_ROWS]]
+        part = [record for record, _ in taken]
         answers, rows = answer(served, part, key)
+        with_times(answers, (row for _, row in taken))
         columns = given_columns(served, part) if service.live else {}
         scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns, unknown_levels(answers)))
     return scored

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi import Path as PathParameter
 
-from churnops.api.problems import Problem, documented
-from churnops.api.routes.shared import admitted, as_json, journal_problem
+from churnops.api.problems import Problem, documented, journal_problem
+from churnops.api.routes.shared import admitted, as_json
 from churnops.errors import JournalError
 from churnops.journal.journal import RecordedPrediction
 from churnops.wire import RecordedAnswer

@@ -1,19 +1,15 @@
 """Common steps of routes: access, computations on a body, answers in JSON."""
 
 import json
-import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from fastapi import Request, Response
 
 from churnops.api.body import JSON, read_body
-from churnops.api.problems import Problem
 from churnops.api.security import Caller
 from churnops.api.service import Service
 from churnops.api.work import Held, Steps
-
-log = logging.getLogger("churnops.api")
 
 T = TypeVar("T")
 
@@ -43,9 +39,3 @@ async def computed(request: Request, service: Service, compute: Callable[[bytes]
 def as_json(content: Any) -> Response:
     """Return an answer with status 200."""
     return Response(json.dumps(content), media_type=JSON)
-
-
-def journal_problem(error: Exception) -> Problem:
-    """Return the problem of a journal that does not answer; the reason is logged."""
-    log.error("the journal fails: %s", error or "it does not answer in time")
-    return Problem(503, "journal", "the journal does not answer", headers={"Retry-After": "1"})
