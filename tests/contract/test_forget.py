@@ -32,7 +32,7 @@ def record(engine: Engine) -> None:
 
 def test_every_row_of_the_customer_goes_and_no_other(engine: Engine) -> None:
     record(engine)
-    counts = {"labels": 2, "predictions": 2, "customers": 1, "customers_log": 1}
+    counts = {"labels": 2, "predictions": 2, "customers": 1, "customers_log": 1, "online_rows": 0}
     assert count_customer(engine, ANN) == count_customer(engine, BOB) == counts
     assert forget_customer(engine, ANN) == counts
     assert count_customer(engine, ANN) == forget_customer(engine, ANN) == dict.fromkeys(counts, 0)

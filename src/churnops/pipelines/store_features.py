@@ -51,9 +51,8 @@ def store_features(settings: Settings, path: Path, on_rows: Callable[[int, float
                 customers = check_customers(batch.table, bundle.schema, path.name)
             except ValidationError as error:
                 raise error.below(batch.first_row) from None
-            stored += write_online_rows(
-                project.engine, layout, _packed(customers, bundle, layout, now, batch.first_row)
-            )
+            packed = _packed(customers, bundle.schema, layout, now, batch.first_row)
+            stored += write_online_rows(project.engine, layout, packed)
             rows += customers.height
             on_rows(rows, batch.share)
     return StoredFeatures(rows, stored, bundle.version_name)
