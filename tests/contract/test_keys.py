@@ -54,12 +54,16 @@ def test_scopes_are_kept_and_admin_implies_the_others(store: KeyStore):
     for name, scopes in (("p", ["predict"]), ("both", ["label", "predict", "label"]), ("ops", ["admin"])):
         store.add(name, scopes)
     found = {key.name: set(key.scopes) for key in store.list()}
-    assert found == {"p": {"predict"}, "both": {"predict", "label"}, "ops": {"predict", "label", "metrics", "admin"}}
+    assert found == {
+        "p": {"predict"},
+        "both": {"predict", "label"},
+        "ops": {"predict", "label", "features", "metrics", "admin"},
+    }
 
 
 @pytest.mark.parametrize("scopes", [[], ["everything"], ["predict", "Label"]])
 def test_other_scopes_are_refused(store: KeyStore, scopes: list[str]):
-    with pytest.raises(JournalError, match="one or more of predict, label, metrics, admin"):
+    with pytest.raises(JournalError, match="one or more of predict, label, features, metrics, admin"):
         store.add("a", scopes)
     assert store.list() == []
 
@@ -135,7 +139,7 @@ def test_the_commands_make_list_and_revoke(config: str):
     assert token.split("_", 2)[2] not in listed
     assert "Revoked billing" in keys(config, "revoke", "billing").stdout
     found = {key["name"]: key for key in json.loads(keys(config, "list", "--json").stdout)["keys"]}
-    assert found["ops"]["scopes"] == ["admin", "label", "metrics", "predict"]
+    assert found["ops"]["scopes"] == ["admin", "features", "label", "metrics", "predict"]
     assert found["billing"]["revoked_at"] is not None
     assert "token_sha256" not in found["ops"]
     again = json.loads(keys(config, "revoke", found["billing"]["id"], "--json").stdout)
@@ -145,7 +149,10 @@ def test_the_commands_make_list_and_revoke(config: str):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("add", "a", "--scope", "all"), "error: a key's scopes must be one or more of predict, label, metrics, admin"),
+        (
+            ("add", "a", "--scope", "all"),
+            "error: a key's scopes must be one or more of predict, label, features, metrics, admin",
+        ),
         (("add", "a"), "Missing option '--scope'"),
         (("add", "", "--scope", "predict"), "error: a key's name must be 1 to 64 printable characters"),
         (("revoke", "nobody"), "churnops keys list"),

@@ -48,7 +48,7 @@ def test_versions_keys_scopes_columns_and_commands_are_completed(folder: Path):
     assert completed(folder, "rollback", "--to") == []  # nothing was deployed before
     assert completed(folder, "keys", "revoke") == ["billing", "crm"]
     assert completed(folder, "keys", "revoke", begin="c") == ["crm"]
-    assert completed(folder, "keys", "add", "ops", "--scope") == ["predict", "label", "metrics", "admin"]
+    assert completed(folder, "keys", "add", "ops", "--scope") == ["predict", "label", "features", "metrics", "admin"]
     columns = completed(folder, "simulate", "out.csv", "--column", begin="total_d")
     assert columns == ["total_day_minutes", "total_day_calls", "total_day_charge"]
     assert completed(folder, begin="mo") == ["models", "monitor"]
