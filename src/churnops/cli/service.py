@@ -98,7 +98,7 @@ def _key_store(ctx: click.Context) -> "KeyStore":
     required=True,
     metavar="SCOPE",
     shell_complete=complete_scopes,
-    help="Permission: predict, label, features, metrics, or admin, which implies the others. Repeat the option for several.",
+    help="Permission: predict, label, features, metrics, or admin, which implies the others. Repeat it for several.",
 )
 @json_option
 @click.pass_context

@@ -6,7 +6,6 @@
 from churnops.api.routes import decision, description, features, health, labels, model, predict, predictions, what_if
 
 ROUTERS = tuple(
-    module.router
-    for module in (predict, what_if, features, labels, predictions, model, decision, health, description)
+    module.router for module in (predict, what_if, features, labels, predictions, model, decision, health, description)
 )
 """Routers in the order of the OpenAPI document."""

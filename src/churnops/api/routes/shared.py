@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from churnops.api.body import JSON, read_body
+from churnops.api.problems import journal_problem as journal_problem
 from churnops.api.security import Caller
 from churnops.api.service import Service
 from churnops.api.work import Held, Steps
