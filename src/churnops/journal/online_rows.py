@@ -1,6 +1,6 @@
 """Newest columns of customers, so that a request may name a customer instead of sending the columns.
 
-Each customer has one row, found by its primary key. Rows are packed like the inputs of predictions.
+Each customer has one row, rows by its primary key. Rows are packed like the inputs of predictions.
 """
 
 from collections.abc import Sequence
@@ -103,13 +103,13 @@ def read_online_rows(engine: Engine, customers: Sequence[str]) -> dict[str, Onli
     JournalError
         If the database does not answer.
     """
-    found: list[Any] = []
+    rows: list[Any] = []
     with answering(), engine.connect() as connection:
         for start in range(0, len(customers), _CHUNK):
             ids = customers[start : start + _CHUNK]
-            found += connection.execute(select(online_rows).where(online_rows.c.customer_id.in_(ids)))
-    layouts = read_layouts(engine, {row.layout for row in found})
-    return {row.customer_id: OnlineRow(moment(row.at), layouts[row.layout], row.inputs, row.rest) for row in found}
+            rows += connection.execute(select(online_rows).where(online_rows.c.customer_id.in_(ids)))
+    layouts = read_layouts(engine, {row.layout for row in rows})
+    return {row.customer_id: OnlineRow(moment(row.at), layouts[row.layout], row.inputs, row.rest) for row in rows}
 
 
 def remove_older(engine: Engine, before: datetime) -> int:
