@@ -52,6 +52,8 @@ NAMES = (
     "gate bank",
     "sequences",
     "split",
+    "shadow",
+    "shadow_load",
     "recovery",
     "retraining",
     "dashboard",

@@ -23,9 +23,11 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.alerts import AlertLog
     from churnops.journal.cycles import CycleLog
     from churnops.journal.database import Durability
+    from churnops.journal.experiments import ExperimentStore
     from churnops.journal.keys import KeyStore
     from churnops.journal.policies import PolicyLog
     from churnops.journal.replicas import ReplicaStore
+    from churnops.journal.shadow_scores import ShadowScores
     from churnops.journal.simulated import SimulatedFiles
 
 
@@ -169,6 +171,20 @@ class Project:
         from churnops.journal.policies import PolicyLog
 
         return PolicyLog(self.engine)
+
+    @cached_property
+    def experiments(self) -> "ExperimentStore":
+        """Challengers on live customers."""
+        from churnops.journal.experiments import ExperimentStore
+
+        return ExperimentStore(self.engine)
+
+    @cached_property
+    def shadow_scores(self) -> "ShadowScores":
+        """Scores of both models of a shadow."""
+        from churnops.journal.shadow_scores import ShadowScores
+
+        return ShadowScores(self.engine)
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

@@ -3,7 +3,7 @@
 A new field needs a default, because a reader must accept answers of earlier versions.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -191,3 +191,55 @@ class ProblemBody(BaseModel):
     detail: str
     request_id: str
     errors: list[FieldError] | None = None
+
+
+ShadowVerdict = Literal["better", "not better", "cannot tell"]
+
+
+class ShadowLook(BaseModel):
+    """Evidence of a shadow at one time. Differences are in nats, above 0 if the challenger is better.
+
+    Both bounds hold at all looks together: `low` is ever too high with probability `level`, and `high` ever too low
+    with probability `futility_level`. They are null while there is no evidence.
+    """
+
+    at: datetime
+    verdict: ShadowVerdict
+    reason: str
+    decided_on: date | None = Field(None, description="Day of the first look that ended the shadow")
+    scored: int = Field(description="Predictions that both models have scored")
+    due: int = Field(description="Customers whose label horizon has ended")
+    labelled: int = Field(description="Due customers with a known outcome: the evidence")
+    churned: int = Field(description="Those of them who left")
+    late: int = Field(description="Outcomes that became known, or were corrected, over a day after they were due")
+    without_id: int = Field(description="Due predictions without a customer id; each counts as a customer")
+    champion_log_loss: Finite | None
+    challenger_log_loss: Finite | None
+    gain: Finite | None
+    low: Finite | None
+    high: Finite | None
+    required_gain: Finite
+    level: Finite
+    futility_level: Finite
+    labels_needed: int | None = Field(None, description="Further due outcomes that prove a gain of this size")
+    days_needed: int | None = Field(None, description="Days until they are due, at the present rate")
+
+
+class ShadowAnswer(BaseModel):
+    """A shadow, and the evidence so far; `look` is null before the first look."""
+
+    id: int
+    version: int
+    champion: Name
+    challenger: Name
+    share: Finite
+    started_at: datetime
+    by: str
+    why: str
+    state: Literal["running", "success", "futility", "stopped"]
+    ended_at: datetime | None
+    ended_by: str | None
+    ended_why: str | None
+    dropped: int = Field(description="Answered customers that the challenger did not score")
+    look: ShadowLook | None
+    note: str = Field(description="Limit of the comparison that every report states")

@@ -64,7 +64,9 @@ def fill(engine: Engine, first: int = 1, rows: int = 8) -> None:
             for number in range(first, first + (1 if table.name == "customers_history" else rows)):
                 given = a_row(table, number)
                 nulls = [c.name for c in table.columns if c.nullable and number % 3 == 0 and not c.foreign_keys]
-                unique = {name: f"{name} {number}" for name in ("content_sha256", "subject", "name") if name in given}
+                unique = {
+                    name: f"{name} {number}" for name in ("content_sha256", "subject", "name", "state") if name in given
+                }
                 connection.execute(insert(table).values(given | unique | dict.fromkeys(nulls)))
 
 

@@ -10,17 +10,21 @@ from churnops.journal.forget import count_customer, forget_customer, rewrite_unu
 from churnops.journal.labels import write_labels
 from churnops.journal.predictions import write_predictions
 from churnops.journal.seen import customer_hash, log_customers, sort_customers
-from churnops.journal.tables import customers, customers_log, labels, predictions
+from churnops.journal.shadow_scores import ShadowScore, ShadowScores
+from churnops.journal.tables import customers, customers_log, labels, microseconds, predictions, shadow_scores
+from tests.support.experiments import start_experiment
 from tests.support.journals import DAY, START, a_prediction
 
 ANN, BOB = "ann-4711", "bob-4712"
 
 
 def record(engine: Engine) -> None:
-    """Two predictions of each customer, a label of one, a label of the customer, and hashes sorted and not."""
+    """Two predictions of each customer, a label and a shadow score of one, a label of the customer, and hashes."""
+    experiment = start_experiment(engine).id
     for customer in (ANN, BOB):
         rows = [a_prediction(customer_id=customer) for _ in range(2)]
         write_predictions(engine, rows)
+        ShadowScores(engine).write([ShadowScore(rows[1].id, experiment, microseconds(START), customer, 0.4, 0.5)])
         by_id = Label(True, customer_id=customer, outcome_at=START)
         by_prediction = Label(False, prediction_id=rows[0].id, outcome_at=START + DAY)
         with engine.begin() as connection:
@@ -32,7 +36,8 @@ def record(engine: Engine) -> None:
 
 def test_every_row_of_the_customer_goes_and_no_other(engine: Engine) -> None:
     record(engine)
-    counts = {"labels": 2, "predictions": 2, "customers": 1, "customers_log": 1, "online_rows": 0}
+    counts = {"labels": 2, "shadow_scores": 1, "predictions": 2}
+    counts |= {"customers": 1, "customers_log": 1, "online_rows": 0}
     assert count_customer(engine, ANN) == count_customer(engine, BOB) == counts
     assert forget_customer(engine, ANN) == counts
     assert count_customer(engine, ANN) == forget_customer(engine, ANN) == dict.fromkeys(counts, 0)
@@ -40,6 +45,7 @@ def test_every_row_of_the_customer_goes_and_no_other(engine: Engine) -> None:
     with engine.connect() as connection:
         assert set(connection.execute(select(predictions.c.customer_id)).scalars()) == {BOB}
         assert set(connection.execute(select(labels.c.id)).scalars()) == {3, 4}
+        assert len(connection.execute(select(shadow_scores)).all()) == 1
         hashes = [connection.execute(select(t.c.hash)).scalars().all() for t in (customers, customers_log)]
     assert hashes == [[customer_hash(BOB)]] * 2
 

@@ -16,7 +16,9 @@ from churnops.journal import prune as module
 from churnops.journal.partitions import make_partitions, months
 from churnops.journal.predictions import write_predictions
 from churnops.journal.prune import count_older, prune
-from churnops.journal.tables import labels, predictions
+from churnops.journal.shadow_scores import ShadowScore, ShadowScores
+from churnops.journal.tables import labels, microseconds, predictions, shadow_scores
+from tests.support.experiments import start_experiment
 from tests.support.journals import DAY, HORIZON, LASTING, POSTGRESQL, START, a_prediction
 from tests.support.projects import write_project
 
@@ -45,6 +47,8 @@ def test_predictions_before_a_time_go_with_their_labels(engine: Engine, monkeypa
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
     rows = recorded(engine, [*range(40), 80, 100])
     before = START + 35 * DAY
+    experiment = start_experiment(engine).id
+    ShadowScores(engine).write([ShadowScore(row.id, experiment, microseconds(row.at), "c1", 0.4, 0.5) for row in rows])
     assert count_older(engine, before)[:2] == (35, 35)
     assert len(left(engine)[0]) == 42
     assert prune(engine, before)[:2] == (35, 35)
@@ -52,6 +56,8 @@ def test_predictions_before_a_time_go_with_their_labels(engine: Engine, monkeypa
     assert prune(engine, before)[:2] == (0, 0)
     assert prune(engine, START + 90 * DAY)[:2] == (6, 6)
     assert left(engine) == ({rows[-1].id}, 2)
+    with engine.connect() as connection:
+        assert connection.execute(select(shadow_scores.c.id)).scalars().all() == [rows[-1].id]
     write_predictions(engine, [a_prediction(START)])  # a month that is gone: the row is kept all the same
     assert len(left(engine)[0]) == 2
 

@@ -27,6 +27,7 @@ TAGS = [
     {"name": "outcomes", "description": "Record what is known about customers later."},
     {"name": "model", "description": "The deployed model."},
     {"name": "decision", "description": "The decision policy: whom to flag and contact."},
+    {"name": "experiments", "description": "Challengers on live customers."},
     {"name": "service", "description": "Health, metrics and index of the service."},
 ]
 """Groups of operations; a generated client has a module for each."""

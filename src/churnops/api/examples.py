@@ -13,6 +13,7 @@ from churnops.api.customer_fields import MAX_WHOLE
 from churnops.api.customers import CustomerForm
 from churnops.api.decision import EXAMPLE as DECISION
 from churnops.api.decision import DecisionAnswer
+from churnops.experiments.experiment import CONTACTS
 from churnops.schema import Column, Schema
 
 IDENTIFIER = "C-1001"
@@ -24,6 +25,45 @@ _SHARES = (0.5, 0.2, -0.1, 0.05, -0.03, 0.02)  # of the first features, in the o
 _VERSION = "random_forest-0123456789ab"
 _PREDICTION = "01a22671-8caa-7b0e-b71f-f08d4fd740dc"
 _TIME = "2026-01-01T00:00:00Z"
+_LOOK = {
+    "at": _TIME,
+    "verdict": "better",
+    "reason": "log loss is lower by 0.0193 on 2,400 customers (331 churned): the gain is above the required 0.005",
+    "decided_on": "2026-01-01",
+    "scored": 9000,
+    "due": 2450,
+    "labelled": 2400,
+    "churned": 331,
+    "late": 12,
+    "without_id": 0,
+    "champion_log_loss": 0.2412,
+    "challenger_log_loss": 0.2219,
+    "gain": 0.0193,
+    "low": 0.0021,
+    "high": 0.0365,
+    "required_gain": 0.005,
+    "level": 0.02,
+    "futility_level": 0.05,
+    "labels_needed": None,
+    "days_needed": None,
+}
+_SHADOW = {
+    "id": 1,
+    "version": 7,
+    "champion": _VERSION,
+    "challenger": "xgboost-ba9876543210",
+    "share": 1.0,
+    "started_at": _TIME,
+    "by": "ann",
+    "why": "",
+    "state": "success",
+    "ended_at": _TIME,
+    "ended_by": "the evidence",
+    "ended_why": _LOOK["reason"],
+    "dropped": 0,
+    "look": _LOOK,
+    "note": CONTACTS,
+}
 
 
 def example_customer(form: CustomerForm) -> dict[str, Any]:
@@ -94,6 +134,7 @@ def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tupl
         ("post", "/model/reload"): ready,
         ("get", "/decision"): decided,
         ("put", "/decision"): decided,
+        ("get", "/experiments/shadow"): _SHADOW,
         ("get", "/health/live"): {"status": "live", "model_version": None, "warnings": []},
         ("get", "/health/ready"): ready,
         ("get", "/metrics"): f'churnops_predictions_total{{churn="true",model_version="{_VERSION}"}} 1.0\n',

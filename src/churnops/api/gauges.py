@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from churnops.journal.cycles import Cycle
 from churnops.monitoring.drift.scores import SLACK
 from churnops.monitoring.verdicts import DISTRIBUTION, ColumnDrift, FeatureDrift
+from churnops.wire import ShadowLook
 
 
 class Gauges:
@@ -184,6 +185,33 @@ class CycleGauges(Gauges):
         self.at.set(at.timestamp() if at else 0.0)
         self.failed.set(failed)
         self.undelivered.set(undelivered)
+
+
+class ShadowMetrics(Gauges):
+    """Counters of a shadow's scores, and gauges of its newest look. They are NaN while no shadow runs."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry, "churnops_shadow")
+        self.scored = Counter("churnops_shadow_scored", "Customers that the challenger scored.", registry=registry)
+        self.dropped = Counter(
+            "churnops_shadow_dropped", "Customers that the challenger did not score.", ["reason"], registry=registry
+        )
+        self.running = self.gauge("running", "1 while a shadow runs.", first=0.0)
+        self.labelled = self.gauge("labelled", "Customers with a due and known outcome.")
+        self.gain = self.gauge("gain", "Champion's log loss minus the challenger's, in nats.")
+        self.low = self.gauge("gain_low", "Lower bound of the gain, at all looks together.")
+        self.high = self.gauge("gain_high", "Upper bound of the gain, at all looks together.")
+        self.required = self.gauge("required_gain", "Gain that the gate requires.")
+
+    def show(self, look: ShadowLook | None, *, running: bool) -> None:
+        """Show the newest look of the running shadow."""
+        self.running.set(running)
+        shown = look if running else None
+        self.labelled.set(number(shown and shown.labelled))
+        self.gain.set(number(shown and shown.gain))
+        self.low.set(number(shown and shown.low))
+        self.high.set(number(shown and shown.high))
+        self.required.set(number(shown and shown.required_gain))
 
 
 def _table(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

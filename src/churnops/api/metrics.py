@@ -7,7 +7,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from churnops.api.gauges import CycleGauges, LiveGauges
+from churnops.api.gauges import CycleGauges, LiveGauges, ShadowMetrics
 from churnops.api.process_metrics import ProcessMetrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # otherwise each counter adds its time of creation
@@ -64,6 +64,7 @@ class Metrics:
         self.process = ProcessMetrics(registry)
         self.live = LiveGauges(registry)
         self.cycle = CycleGauges(registry)
+        self.shadow = ShadowMetrics(registry)
         self._version: str | None = None
         # A look-up by labels takes longer than counting.
         self._seconds_child = lru_cache(maxsize=1000)(self._seconds.labels)

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -102,11 +102,22 @@ def unknown_levels(answers: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 class Recorder:
-    """Records predictions before they are sent; `writer` is None if the settings turn recording off."""
+    """Records predictions before they are sent; `writer` is None if the settings turn recording off.
 
-    def __init__(self, writer: JournalWriter | None, metrics: Metrics, *, required: bool) -> None:
+    `on_recorded` is called with recorded rows.
+    """
+
+    def __init__(
+        self,
+        writer: JournalWriter | None,
+        metrics: Metrics,
+        on_recorded: Callable[[Sequence[PredictionRow]], None],
+        *,
+        required: bool,
+    ) -> None:
         self._writer = writer
         self._metrics = metrics
+        self._on_recorded = on_recorded
         self._required = required
 
     async def record(self, rows: Sequence[PredictionRow]) -> None:
@@ -127,6 +138,8 @@ class Recorder:
                 if self._required:
                     detail = "the prediction cannot be recorded, and the settings require recording: try again later"
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
+            else:
+                self._on_recorded(rows)
         churners = sum(row.churn_prediction for row in rows)
         self._metrics.predictions(rows[0].layout.model_version, churners, len(rows) - churners)
 

@@ -117,7 +117,7 @@ class ServedModel:
                     self._refuse("the link models/production has no target")
                 return
             try:
-                loaded = await self._threads.run(_load, target, self._simulated)
+                loaded = await self._threads.run(load_served, target, self._simulated)
             except BundleError as error:
                 self._seen = target
                 self._refused_inode = inode
@@ -162,7 +162,14 @@ def _inode(folder: Path) -> int | None:
         return None
 
 
-def _load(folder: Path, simulated: bool) -> Served:
+def load_served(folder: Path, simulated: bool) -> Served:
+    """Load a version folder, and prepare everything that the first request would wait for.
+
+    Raises
+    ------
+    BundleError
+        If it is damaged or missing.
+    """
     bundle = Bundle.load(folder)
     bundle.explain(bundle.probes).top(bundle.selected)  # prepares explanations before the first request
     served = Served(bundle, CustomerForm(bundle.schema, simulated=simulated), folder.name, datetime.now(UTC))

@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
 
+from churnops.api.challenger import ServedChallenger
 from churnops.api.live import LiveDrift
 from churnops.api.metrics import Metrics
 from churnops.api.predictions import Recorder
 from churnops.api.presence import Presence
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
+from churnops.api.shadow import Shadow
 from churnops.api.stopping import CLOSE_SECONDS
 from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
 from churnops.decision.in_force import newest_policy
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import ChurnopsError
+from churnops.experiments.shadow import last_look, look_at
 from churnops.journal.database import is_sqlite_file
 from churnops.journal.partitions import ensure_partitions
 from churnops.journal.profiles import ProfileStore
@@ -39,6 +42,8 @@ STORE_SECONDS = 2.0  # between two looks at an object store of models
 COPY = "the copy of the deployed model"
 KEY_SECONDS = 2.0  # between two reads of the API keys
 POLICY_SECONDS = 2.0  # between two reads of the decision policy
+EXPERIMENT_SECONDS = 2.0  # between two reads of the running experiment
+EVIDENCE_EVERY = timedelta(hours=1)  # between two looks at a shadow's evidence, over all processes
 SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
@@ -65,10 +70,12 @@ class Service:
                 inline=inline,
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
             )
-        self.recorder = Recorder(self._writer, metrics, required=settings.journal.required)
+        self._place = project.place
+        self.challenger = ServedChallenger(project.experiments, self._place, simulated=settings.demonstration)
+        self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, metrics.shadow)
+        self.recorder = Recorder(self._writer, metrics, self.shadow.add, required=settings.journal.required)
         self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
-        self._place = project.place
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
         self._presence = Presence(project.replicas, self.model, self._place, lambda: self._failing.get(COPY))
         self._question: asyncio.Future[None] | None = None
@@ -89,6 +96,8 @@ class Service:
             group.create_task(self.follow_place())
             group.create_task(self.watch())
             group.create_task(self.report())
+            group.create_task(self.follow_experiment())
+            group.create_task(self.shadow.score_always())
             if self.live is not None:
                 group.create_task(self.live.count_always(self.work.housekeeping))
 
@@ -127,6 +136,12 @@ class Service:
                 await self._watch(COPY, place.follow)
                 await asyncio.sleep(STORE_SECONDS)
 
+    async def follow_experiment(self) -> None:
+        """Follow the running experiment until cancelled; if that fails, the known one stays."""
+        while True:
+            await self._watch("the running experiment", self.challenger.refresh)
+            await asyncio.sleep(EXPERIMENT_SECONDS)
+
     async def look(self) -> None:
         """Follow deployments until cancelled."""
         while True:
@@ -153,6 +168,7 @@ class Service:
                 await self._watch("the check of the journal's times", self._check_times)
                 await self._watch("the partitions of the journal", self._make_partitions)
             await self._watch("the newest monitoring cycle", self._show_cycle)
+            await self._watch("the evidence of the shadow", self._show_shadow)
             await self._watch("the table of customers with a prediction", self._sort_customers)
             if (live := self.live) is not None:
                 await self._watch("live drift", partial(live.merge, self.model.current))
@@ -198,6 +214,14 @@ class Service:
         )
         others = [name for name in cycles.sources() if name != LIVE][:MAX_SOURCES]
         self.metrics.cycle.show_sources({c.source: c for name in others for c in cycles.newest(source=name)})
+
+    def _show_shadow(self) -> None:
+        """Show the newest look at the running shadow; take one if it is old, which may end the shadow."""
+        running = self.project.experiments.running("shadow")
+        look = last_look(running) if running else None
+        if running and (look is None or datetime.now(UTC) - look.at > EVIDENCE_EVERY):
+            look = look_at(self.project, running)
+        self.metrics.shadow.show(look, running=running is not None)
 
     def _make_partitions(self) -> None:
         ensure_partitions(self.project.engine, datetime.now(UTC))
@@ -258,6 +282,7 @@ class Service:
             self._writer.close()
         if self.live is not None:
             self.live.close()
+        self._attempt("the list of the shadow", self.shadow.close)
         self.work.housekeeping.finish()  # housekeeping reads the files that are closed next
         self._attempt("the table of replicas", self._presence.leave)
         if self._log is not None:

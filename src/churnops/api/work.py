@@ -29,7 +29,8 @@ LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and a commo
 LARGE_BODIES = 8  # common limit, as a multiple of the limit of one body
 COMPUTATIONS = 64  # limit of computations that run or wait
 QUESTIONS = 32  # limit of queries of the journal that run or wait
-HOUSEKEEPING = 7  # one job each of keys, copy and loading of the model, readiness, monitoring, counting, replicas
+# One job each of keys, copy and loading of the model, readiness, monitoring, counting, replicas, experiments.
+HOUSEKEEPING = 8
 
 
 class Threads:

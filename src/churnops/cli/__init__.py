@@ -17,6 +17,7 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     retraining,
     run,
     service,
+    shadow,
 )
 from churnops.cli.root import main
 

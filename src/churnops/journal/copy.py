@@ -21,6 +21,7 @@ from churnops.journal.tables import (
     api_keys,
     customers_history,
     customers_log,
+    experiments,
     metadata,
     moment,
     online_rows,
@@ -31,7 +32,7 @@ from churnops.journal.tables import (
 
 TRANSIENT = {customers_log.name, customers_history.name, online_rows.name, profiles.name, replicas.name}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
-MUTABLE = TRANSIENT | {api_keys.name}
+MUTABLE = TRANSIENT | {api_keys.name, experiments.name}
 """Tables whose rows may change. In all others, a different row is another journal's."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, func, insert, select
 
 from churnops.journal.database import answering
 from churnops.journal.tables import decisions, microseconds, moment
@@ -84,3 +84,12 @@ class DecisionLog:
             )
             for r in rows
         ]
+
+    def count(self, subject: Subject, champion: str, since: datetime) -> int:
+        """Return the number of decisions on a subject that were made since a time about a champion's content hash."""
+        table = decisions.c
+        query = select(func.count()).where(
+            table.subject == subject, table.champion == champion, table.at >= microseconds(since)
+        )
+        with answering(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())

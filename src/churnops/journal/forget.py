@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, f
 
 from churnops.journal.database import IN_MEMORY, answering, exclusive
 from churnops.journal.seen import customer_hash
-from churnops.journal.tables import customers, customers_log, labels, online_rows, predictions
+from churnops.journal.tables import customers, customers_log, labels, online_rows, predictions, shadow_scores
 
 PART = 500
 """Number of predictions in one condition."""
@@ -100,6 +100,7 @@ def _rows_of(customer: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[Co
     by_prediction = (and_(kind == "prediction", subject.in_(part)) for part in parts)
     hash_ = customer_hash(customer)
     yield labels, [and_(kind == "customer", subject == customer), *by_prediction]
+    yield shadow_scores, [shadow_scores.c.id.in_(part) for part in parts]
     yield predictions, [predictions.c.id.in_(part) for part in parts]
     yield customers, [customers.c.hash == hash_]
     yield customers_log, [customers_log.c.hash == hash_]

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     FromClause,
     Select,
+    Table,
     bindparam,
     case,
     func,
@@ -55,8 +56,10 @@ class Outcomes(NamedTuple):
 
 
 @cache
-def joined(dialect: str) -> tuple[FromClause, tuple[ColumnElement[Any], ...]]:
+def joined(dialect: str, table: Table = predictions) -> tuple[FromClause, tuple[ColumnElement[Any], ...]]:
     """Return the predictions, each joined with the label that counts, and the columns that `resolve` needs.
+
+    `table` may be another one with the columns `id`, `customer_id` and `at` of predictions.
 
     `Journal.resolved` has the rule; of one subject, the label with the highest revision counts. The columns are the
     prediction's time and customer, and the label's id, whether it is the customer's, churned, outcome_at and
@@ -65,32 +68,34 @@ def joined(dialect: str) -> tuple[FromClause, tuple[ColumnElement[Any], ...]]:
     Each prediction takes two searches in the index of labels, however many labels there are. A join of whole sets would
     read all labels.
     """
-    own = _newest("prediction", predictions.c.id)
-    customers = _newest("customer", predictions.c.customer_id, since=predictions.c.at)
+    own = _newest(table, "prediction", table.c.id)
+    customers = _newest(table, "customer", table.c.customer_id, since=table.c.at)
     if dialect == "postgresql":
         first = own.lateral("own")
         second = customers.where(first.c.id.is_(None)).correlate(first).lateral("customers")
-        source: FromClause = predictions.outerjoin(first, true()).outerjoin(second, true())
+        source: FromClause = table.outerjoin(first, true()).outerjoin(second, true())
         label: list[ColumnElement[Any]] = [func.coalesce(first.c[name], second.c[name]) for name in _LABEL]
     else:
-        table = labels.alias("label")
+        counted = labels.alias("label")
         ids = (query.with_only_columns(query.selected_columns.id).scalar_subquery() for query in (own, customers))
-        source = predictions.outerjoin(table, table.c.id == func.coalesce(*ids))
-        label = [table.c[name] for name in _LABEL]
+        source = table.outerjoin(counted, counted.c.id == func.coalesce(*ids))
+        label = [counted.c[name] for name in _LABEL]
     id_, kind, churned, *times = label
     flags = (case((condition, 1), else_=0) for condition in (kind == "customer", churned))
     numbers = (func.coalesce(id_, 0), *flags, *(func.coalesce(time, 0) for time in times))
-    return source, (predictions.c.at, predictions.c.customer_id, *numbers)
+    return source, (table.c.at, table.c.customer_id, *numbers)
 
 
-def _newest(kind: str, subject: ColumnElement[Any], since: ColumnElement[int] | None = None) -> Select[Any]:
+def _newest(
+    table: Table, kind: str, subject: ColumnElement[Any], since: ColumnElement[int] | None = None
+) -> Select[Any]:
     """Select the newest known label of a subject; with `since`, of the labels with an outcome from then on."""
     label = labels.alias()
     known = or_(label.c.recorded_at <= bindparam("known_at"), label.c.recorded_at > bindparam("present"))
     query = select(label).where(label.c.subject_kind == kind, label.c.subject == subject, known)
     if since is not None:
         query = query.where(label.c.outcome_at >= since)
-    return query.order_by(label.c.revision.desc()).limit(1).correlate(predictions)
+    return query.order_by(label.c.revision.desc()).limit(1).correlate(table)
 
 
 def resolve(connection: Connection, columns: Sequence[Sequence[Any]], known: Known) -> Outcomes:

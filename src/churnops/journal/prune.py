@@ -1,4 +1,4 @@
-"""Removal of old predictions, with the labels that were given for them."""
+"""Removal of old predictions, with their labels and shadow scores."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from churnops.errors import JournalError
 from churnops.journal.database import answering, exclusive, run
 from churnops.journal.online_rows import remove_older
 from churnops.journal.partitions import month_partitions, next_month
-from churnops.journal.tables import labels, microseconds, predictions
+from churnops.journal.tables import labels, microseconds, predictions, shadow_scores
 
 PART = 1_000
 """Number of predictions that one transaction removes; other writers wait for it."""
@@ -95,7 +95,7 @@ def _remove_part(engine: Engine, before: datetime) -> PrunedPredictions:
     with exclusive(engine) as connection:
         ids = connection.execute(oldest.limit(PART)).scalars().all()
         chosen = predictions.c.id.in_(ids) & (predictions.c.at < microseconds(before))
-        own = _remove_labels(connection, ids)
+        own = _remove_belongings(connection, ids)
         connection.execute(delete(predictions).where(chosen))
     return PrunedPredictions(len(ids), own, 0)
 
@@ -108,7 +108,7 @@ def _drop_month(engine: Engine, name: str) -> PrunedPredictions:
     while True:
         with exclusive(engine) as connection:
             ids = connection.exec_driver_sql(query, (last,)).scalars().all()
-            own += _remove_labels(connection, ids)
+            own += _remove_belongings(connection, ids)
         if not ids:
             break
         rows, last = rows + len(ids), ids[-1]
@@ -131,8 +131,9 @@ def _drop(engine: Engine, name: str) -> int:
     raise JournalError(f"table {name} stays locked by another session: repeat the command later")
 
 
-def _remove_labels(connection: Connection, ids: Sequence[str]) -> int:
-    """Remove the labels given for predictions; return their number."""
+def _remove_belongings(connection: Connection, ids: Sequence[str]) -> int:
+    """Remove the shadow scores of predictions, and the labels given for them; return the number of labels."""
+    connection.execute(delete(shadow_scores).where(shadow_scores.c.id.in_(ids)))
     own = delete(labels).where(labels.c.subject_kind == "prediction", labels.c.subject.in_(ids))
     return connection.execute(own).rowcount
 

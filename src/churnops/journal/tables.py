@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0011"
+SCHEMA_VERSION = "0012"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -256,6 +256,47 @@ online_rows = Table(
     Column("inputs", LargeBinary, nullable=False),
     Column("rest", Text),  # JSON: values without a place in `inputs`
     sqlite_with_rowid=False,
+)
+
+experiments = Table(
+    "experiments",  # challengers on live customers: `churnops.journal.experiments`
+    metadata,
+    Column("id", _KEY, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),  # shadow or split
+    Column("champion", Text, nullable=False),  # content hash of the deployed model
+    Column("challenger", Text, nullable=False),  # content hash
+    Column("champion_name", Text, nullable=False),  # name of the model in answers
+    Column("challenger_name", Text, nullable=False),
+    Column("version", Integer, nullable=False),  # registered version of the challenger
+    Column("folder", Text, nullable=False),  # version folder of the challenger
+    Column("share", Double, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("state", Text, nullable=False),  # running, success, futility or stopped
+    Column("ended_at", BigInteger),
+    Column("ended_by", Text),
+    Column("ended_why", Text),
+    Column("details", Text, nullable=False),  # JSON
+    Index(
+        "experiments_running",
+        "state",
+        unique=True,
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+)
+
+shadow_scores = Table(
+    "shadow_scores",  # both models' scores of customers whom the champion answered
+    metadata,
+    Column("id", Text, primary_key=True),  # of the prediction
+    Column("experiment", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),  # of the prediction
+    Column("customer_id", Text),
+    Column("champion", Double, nullable=False),  # probabilities of churn
+    Column("challenger", Double, nullable=False),
+    Index("shadow_scores_experiment", "experiment", "at"),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,13 +11,14 @@ from churnops.alerting.alerts import Alerts
 from churnops.decision.proposal import proposal
 from churnops.errors import BundleError, ChurnopsError, RegistryError, reason_of
 from churnops.evaluation.leaks import ACCEPTED_LEAKS, unaccepted_leaks
+from churnops.experiments.experiment import end_overtaken
 from churnops.journal.decisions import RecordedDecision
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.webhook import NO_WEBHOOK, send_production, send_state
 from churnops.project import Project
 from churnops.registry import DeploymentFolder, Registry
-from churnops.registry.folder import UnfinishedDeploymentError
+from churnops.registry.folder import UnfinishedDeploymentError, who
 from churnops.retraining.check import Check, check_deployment
 from churnops.retraining.comparison import compare_with_production
 from churnops.retraining.follow import check_replicas
@@ -332,6 +333,8 @@ def _deploy(project: Project, registry: Registry, candidate: ReleaseCandidate, r
         with aftermath.warning("no alert was sent"):
             facts = [*candidate.facts, *([check.reason] if check else [])]
             alerts.announce(deployment(name, reason, facts, ""))
+    with aftermath.warning("the running experiment has not ended"):
+        end_overtaken(project, project.require_deployed(), candidate.by or who())
     with aftermath.warning(NO_WEBHOOK):
         send_production(project)
     return Release(

@@ -72,7 +72,7 @@ def prune_models(settings: Settings, keep: int, *, dry_run: bool = False) -> Pru
     with Project.open(settings) as project:
         registry = Registry(Tracker(settings), project.folder)
         with registry.deployed.locked():
-            planned = plan(registry, keep, _uses(project))
+            planned = plan(registry, keep, _uses(project), _challengers(project))
             if dry_run:
                 return PrunedModels(planned, None)
             freed = carry_out(registry, planned)
@@ -99,3 +99,11 @@ def _uses(project: Project) -> Mapping[str, str]:
         if process.content_sha256:
             uses[process.content_sha256] = f"{process.host} {process.address}".strip() + " answers with it"
     return uses
+
+
+def _challengers(project: Project) -> Mapping[str, tuple[str, str]]:
+    """Return the folder of the running experiment's challenger, with its content hash and use."""
+    running = project.experiments.running()
+    if running is None:
+        return {}
+    return {running.folder: (running.challenger, f"challenger of {running.kind} {running.id}, which is running")}

@@ -6,12 +6,13 @@ from typing import Any
 
 from churnops.alerting.alarms import rollback
 from churnops.alerting.alerts import Alerts
+from churnops.experiments.experiment import end_overtaken
 from churnops.model import Bundle
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.recovery import recover
 from churnops.pipelines.webhook import NO_WEBHOOK, send_production
 from churnops.project import Project
-from churnops.registry.folder import UnfinishedDeploymentError
+from churnops.registry.folder import UnfinishedDeploymentError, who
 from churnops.settings import Settings
 from churnops.traces import operation, span
 
@@ -75,6 +76,8 @@ def roll_back(settings: Settings, to: int | None = None, reason: str = "") -> Ro
         with aftermath.warning("no alert was sent"):
             name = Bundle.load(folder).version_name
             Alerts.of(settings, project.alerts).announce(rollback(name, reason, ""))
+        with aftermath.warning("the running experiment has not ended"):
+            end_overtaken(project, Bundle.load(folder), who())
         with aftermath.warning(NO_WEBHOOK):
             send_production(project)
         with aftermath.warning("the deployment log is not complete yet"):

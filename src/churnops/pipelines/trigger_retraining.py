@@ -21,6 +21,7 @@ from churnops.data.read import encode, outcomes, read_table
 from churnops.data.stored import fetch_tables
 from churnops.data.validate import ValidationError, check_customers
 from churnops.errors import DataError, JournalError, RegistryError, first_line, reason_of
+from churnops.experiments.budget import gate_options
 from churnops.files import low_priority
 from churnops.journal.decisions import RecordedDecision
 from churnops.journal.simulated import refuse_simulated
@@ -285,7 +286,7 @@ class _Job:
         decisions = self.project.decisions.newest(100, subject="deploy")
         last = next((d for d in decisions if d.champion == champion.content_sha256), None)
         needed = last.details.get("labels_needed") if last and last.verdict == "cannot tell" else None
-        options = self.settings.retraining
+        options = gate_options(self.project, champion.content_sha256)
         rows = max(options.holdout_rows, needed or 0)
         return self.settings.model_copy(update={"retraining": options.model_copy(update={"holdout_rows": rows})})
 

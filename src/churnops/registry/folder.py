@@ -112,12 +112,22 @@ class DeploymentFolder:
 
         self.place.check_link()
         self._undo()
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
-        saved = bundle.save(self.versions / name)
-        Bundle.load(saved)  # a bundle that cannot be loaded must not be deployed
-        self.place.publish(name, bundle.content_sha256)
+        name = self.add(bundle, version)
         self._put_into_production(Intent(name, version, bundle.content_sha256, self.current(), reason, by or who()))
-        return saved
+        return self.versions / name
+
+    def add(self, bundle: Bundle, version: int) -> str:
+        """Write the version folder of `bundle`, which is registered as `version`; return its name. Nothing is deployed.
+
+        Raises
+        ------
+        BundleError
+            If the bundle cannot be loaded again.
+        """
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{bundle.algorithm}-v{version}"
+        Bundle.load(bundle.save(self.versions / name))
+        self.place.publish(name, bundle.content_sha256)
+        return name
 
     def rollback(self, folder_name: str | None, reason: str, by: str | None = None) -> Path:
         """Roll back to a model that was deployed earlier; return its folder.

@@ -69,7 +69,9 @@ class RetentionPlan:
         return tuple(sorted(name for version in self.versions for name in version.folders))
 
 
-def plan(registry: Registry, keep: int, uses: Mapping[str, str]) -> RetentionPlan:
+def plan(
+    registry: Registry, keep: int, uses: Mapping[str, str], running: Mapping[str, tuple[str, str]] | None = None
+) -> RetentionPlan:
     """Decide which versions and folders stay. Nothing is changed.
 
     A version stays if it has an alias, is one of the `keep` newest or last deployed, is deployed, is being deployed, is
@@ -82,10 +84,14 @@ def plan(registry: Registry, keep: int, uses: Mapping[str, str]) -> RetentionPla
         Number of newest versions, and of newest deployments, that stay.
     uses
         Further uses, by content hash.
+    running
+        Folders of the challenger of a running experiment, each with its content hash and use.
     """
+    challengers = running or {}
     versions = [version for version in registry.versions() if version.content_sha256]
     content_of = {deployment.folder: deployment.content_sha256 for deployment in registry.deployed.log.history()}
-    folder_uses = registry.deployed.in_use(keep)
+    content_of |= {name: content for name, (content, _) in challengers.items()}
+    folder_uses = registry.deployed.in_use(keep) | {name: use for name, (_, use) in challengers.items()}
     half_removed = {v.content_sha256 for v in versions if v.files == "removing"}
     half_removed -= {v.content_sha256 for v in versions if v.files == "kept"}
     for name in [name for name, use in folder_uses.items() if use == NEWEST and content_of.get(name) in half_removed]:

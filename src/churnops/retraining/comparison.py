@@ -13,12 +13,14 @@ from churnops.data.read import encode, outcomes
 from churnops.data.stored import fetch_tables
 from churnops.data.validate import validate_data
 from churnops.errors import DataError
+from churnops.experiments.budget import gate_options
 from churnops.journal.simulated import refuse_simulated
 from churnops.model import Bundle
 from churnops.project import Project
 from churnops.registry.trained_on import load_trained_on
 from churnops.retraining.gate import Decision, decide
 from churnops.retraining.rows import ProductionRows, rows_from_journal
+from churnops.retraining.shadowed import decision_of_shadow
 from churnops.retraining.split import Mask, Table, one_row_each
 from churnops.schema import Schema
 from churnops.settings import Settings
@@ -30,13 +32,17 @@ RETRAINED_FROM = "champion"
 def compare_with_production(project: Project, challenger: Bundle, champion: Bundle) -> Decision:
     """Compare the models on labelled production customers that neither was trained on, and decide.
 
-    The customers come from the journal, because these are the newest. If they are fewer than `min_new_labels`, the
-    customers of `data.production` are used, if it is set and the champion is no retrained model: a retrained model has
-    learned from newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot
-    tell". If only the thresholds differ, the verdict is "keep", because the gate compares scores.
+    If a shadow of the challenger against this champion has a verdict, it is the decision. Otherwise the customers come
+    from the journal, because these are the newest. If they are fewer than `min_new_labels`, the customers of
+    `data.production` are used, if it is set and the champion is no retrained model: a retrained model has learned from
+    newer customers, and older ones are no evidence against it. Without customers the verdict is "cannot tell". If only
+    the thresholds differ, the verdict is "keep", because the gate compares scores.
     """
+    if (shadowed := decision_of_shadow(project, challenger, champion)) is not None:
+        return shadowed
+    settings = settings_of_gate(project, champion)
     try:
-        decision = judge(new_production_rows(project, challenger, champion), challenger, champion, project.settings)
+        decision = judge(new_production_rows(project, challenger, champion), challenger, champion, settings)
     except DataError as error:
         decision = cannot_tell(str(error).partition("\n")[0], project.settings)
     if replace(challenger, threshold=champion.threshold).content_sha256 != champion.content_sha256:
@@ -46,6 +52,12 @@ def compare_with_production(project: Project, challenger: Bundle, champion: Bund
         "the same scores, and the gate compares scores. `churnops run --deploy` deploys the threshold"
     )
     return replace(decision, verdict="keep", reason=reason, labels_needed=None)
+
+
+def settings_of_gate(project: Project, champion: Bundle) -> Settings:
+    """Return the settings with the gate's part of the error budget that it shares with the champion's shadows."""
+    options = gate_options(project, champion.content_sha256)
+    return project.settings.model_copy(update={"retraining": options})
 
 
 def compare_on_customers(project: Project, customers: pl.DataFrame, challenger: Bundle, champion: Bundle) -> Decision:

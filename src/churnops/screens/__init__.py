@@ -6,6 +6,7 @@ from churnops.screens.models import show_comparison, show_gate, show_keys, show_
 from churnops.screens.monitoring import show_cycle
 from churnops.screens.retraining import show_retraining
 from churnops.screens.run import show_run
+from churnops.screens.shadow import show_shadow
 
 __all__ = [
     "policy_document",
@@ -21,4 +22,5 @@ __all__ = [
     "show_promotion",
     "show_retraining",
     "show_run",
+    "show_shadow",
 ]

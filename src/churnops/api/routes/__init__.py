@@ -3,9 +3,21 @@
 `POST /predict` is in `churnops.api.predict`, in front of the framework.
 """
 
-from churnops.api.routes import decision, description, features, health, labels, model, predict, predictions, what_if
+from churnops.api.routes import (
+    decision,
+    description,
+    experiments,
+    features,
+    health,
+    labels,
+    model,
+    predict,
+    predictions,
+    what_if,
+)
 
 ROUTERS = tuple(
-    module.router for module in (predict, what_if, features, labels, predictions, model, decision, health, description)
+    module.router
+    for module in (predict, what_if, features, labels, predictions, model, decision, experiments, health, description)
 )
 """Routers in the order of the OpenAPI document."""

@@ -1,0 +1,145 @@
+"""A shadow in the service: both scores are recorded, and nothing that it does reaches an answer."""
+
+import re
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api import shadow as module
+from churnops.experiments.shadow import look_at
+from churnops.journal.experiments import Experiment
+from churnops.model import Bundle
+from churnops.project import Project
+from churnops.settings import Settings
+from tests.support.api import a_customer, assert_problem, client_of, service_of
+from tests.support.experiments import start_with_threshold
+from tests.support.processes import wait_for
+
+
+@pytest.fixture
+def shadow(api_settings: Settings) -> Experiment:
+    return start_with_threshold(api_settings)
+
+
+@pytest.fixture
+def client(api_settings: Settings, shadow: Experiment, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """A client of a service that scores only when a test asks for it."""
+    monkeypatch.setattr(module, "SCORE_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.0)
+    with client_of(api_settings) as client:
+        wait_for("the challenger is loaded", lambda: service_of(client).challenger.current)
+        yield client
+
+
+def scored(client: TestClient) -> list[tuple[str, str | None, float, float]]:
+    """Score the waiting customers; return all rows of the journal."""
+    service = service_of(client)
+    service.shadow.score()
+    with service.project.engine.connect() as connection:
+        columns = "id, customer_id, champion, challenger"
+        rows = connection.exec_driver_sql(f"SELECT {columns} FROM shadow_scores ORDER BY at, id").all()
+    return [tuple(row) for row in rows]
+
+
+def dropped(client: TestClient, reason: str, experiment: int = 1) -> int:
+    """Return the number of dropped customers, of which the metrics and the experiment agree."""
+    metrics = client.get("/metrics").text
+    (value,) = re.findall(rf'^churnops_shadow_dropped_total{{reason="{reason}"}} (\S+)$', metrics, re.M)
+    count = int(float(value))
+    kept = service_of(client).project.experiments.get(experiment)
+    assert kept is not None
+    assert kept.details["dropped"] == count
+    return count
+
+
+def test_both_scores_of_every_answer_are_recorded(client: TestClient):
+    answers = [client.post("/predict", json=a_customer()).json()]
+    others = [a_customer(customer_id="C-2"), a_customer(total_day_minutes=9)]
+    answers += client.post("/predict/batch", json=others).json()
+    text = "\n".join([",".join(a_customer()), ",".join(map(str, a_customer(customer_id="C-4").values()))])
+    uploaded = client.post("/predict/batch", content=text, headers={"content-type": "text/csv"})
+    assert uploaded.status_code == 200
+    rows = scored(client)
+    assert [row[1] for row in rows] == ["C-1", "C-2", "C-1", "C-4"]
+    expected = [(one["prediction_id"], one["churn_probability"], one["churn_probability"]) for one in answers]
+    assert [(row[0], row[2], pytest.approx(row[3], abs=1e-12)) for row in rows[:3]] == expected
+    assert "churnops_shadow_scored_total 4.0" in client.get("/metrics").text
+
+
+def test_a_failing_challenger_costs_no_answer(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    before = client.post("/predict", json=a_customer()).json()["churn_probability"]
+    challenger = service_of(client).challenger.current
+    assert challenger is not None
+
+    def fail(self: Bundle, columns: object) -> object:
+        raise ValueError("it does not fit")
+
+    monkeypatch.setattr(Bundle, "predict", fail)
+    after = client.post("/predict", json=a_customer())
+    assert (after.status_code, after.json()["churn_probability"]) == (200, before)
+    assert scored(client) == []
+    assert dropped(client, "failed") == 2
+
+
+def test_a_challenger_without_files_costs_no_answer(client: TestClient, shadow: Experiment, api_settings: Settings):
+    shutil.rmtree(api_settings.path("models/versions") / shadow.folder)
+    service = service_of(client)
+    service.challenger.current = None
+    service.challenger.refresh()
+    assert client.post("/predict", json=a_customer()).status_code == 200
+    assert scored(client) == []
+    assert dropped(client, "not loaded") == 1
+
+
+def test_customers_beyond_the_list_are_dropped_and_counted(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "MAX_WAITING", 2)
+    for number in range(5):
+        assert client.post("/predict", json=a_customer(customer_id=f"C-{number}")).status_code == 200
+    assert [row[1] for row in scored(client)] == ["C-0", "C-1"]
+    assert dropped(client, "list full") == 3
+
+
+def test_only_a_share_of_the_customers_takes_part(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "SCORE_SECONDS", 3600.0)
+    start_with_threshold(api_settings, share=0.3)
+    with client_of(api_settings) as client:
+        wait_for("the challenger is loaded", lambda: service_of(client).challenger.current)
+        customers = [a_customer(customer_id=f"C-{number}") for number in range(200)]
+        for _ in range(2):
+            client.post("/predict/batch", json=customers)
+        ids = [row[1] for row in scored(client)]
+    assert 35 < len(set(ids)) < 85
+    assert sorted(ids) == sorted(2 * [*set(ids)])
+
+
+def test_customers_of_another_champion_are_not_scored(client: TestClient, api_settings: Settings):
+    service = service_of(client)
+    assert service.challenger.current is not None
+    service.challenger.current.experiment.__dict__["champion"] = "e" * 64
+    client.post("/predict", json=a_customer())
+    assert scored(client) == []
+
+
+def test_the_path_and_the_metrics_show_the_newest_look(client: TestClient, api_settings: Settings, shadow: Experiment):
+    client.post("/predict", json=a_customer())
+    scored(client)
+    look_at(service_of(client).project, shadow)
+    service_of(client)._show_shadow()
+    shown = client.get("/experiments/shadow").json()
+    assert (shown["state"], shown["version"], shown["look"]["scored"]) == ("running", 7, 1)
+    assert shown["look"]["reason"] == "no customer's label horizon has ended yet"
+    assert shown["note"].startswith("Whatever contacts customers because of the champion's scores")
+    assert "churnops_shadow_running 1.0" in client.get("/metrics").text
+    with Project.open(api_settings) as project:
+        project.experiments.end(shadow.id, "stopped", "ann", "enough")
+    service_of(client)._show_shadow()
+    assert "churnops_shadow_running 0.0" in client.get("/metrics").text
+    assert client.get("/experiments/shadow").json()["ended_why"] == "enough"
+
+
+def test_without_a_shadow_the_path_says_how_to_start_one(api_settings: Settings):
+    with client_of(api_settings) as client:
+        problem = assert_problem(client.get("/experiments/shadow"), 404)
+    assert "churnops shadow start VERSION" in problem["detail"]
