@@ -8,12 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from churnops.decision.list_profit import Reference, list_profit
 
 from benchmarks.harness import Claim, Result
 from benchmarks.product import Customers, Project, train
 from benchmarks.public import PublicProject
 from benchmarks.table_files import TABLES
+from churnops.decision.list_profit import Reference, list_profit
 from churnops.decision.sample import read_reference
 from churnops.settings import Settings
 

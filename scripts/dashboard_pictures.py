@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 WIDTH, TALLEST = 1280, 1800
 MAX_BYTES = 300_000
 SHOWN = {
-    "Predict": "/",
+    "Predict": "/predict",
     "Monitoring": "/monitoring",
     "Analysis": "/analysis?section=Offer",
     "Models": "/models",

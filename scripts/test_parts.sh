@@ -13,6 +13,7 @@ command -v pgbouncer >/dev/null || missing+=(pgbouncer)
 command -v ip >/dev/null || missing+=(iproute2)
 command -v java >/dev/null || missing+=(default-jre-headless)
 command -v npm >/dev/null || missing+=(npm)
+command -v soffice >/dev/null || missing+=(libreoffice-calc-nogui)
 
 azurite=3.37.0
 folder="${XDG_CACHE_HOME:-$HOME/.cache}/churnops-tests/azurite-$azurite"

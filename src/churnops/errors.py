@@ -50,6 +50,10 @@ class PolicyError(ChurnopsError):
     """A decision policy is not valid, does not exist, or lacks a number that is needed."""
 
 
+class CallListError(ChurnopsError):
+    """A call list cannot be made: there is nobody to list, its name is taken, or the request is not valid."""
+
+
 class ClusterError(ChurnopsError):
     """The cluster at `cluster.address` does not answer, or cannot run this version of churnops."""
 

@@ -19,8 +19,11 @@ from churnops.registry.store_place import StorePlace
 from churnops.settings import Settings
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
+    from churnops.decision.call_list import ListMaker
     from churnops.journal import DecisionLog, DeploymentLog, Engine, Journal
     from churnops.journal.alerts import AlertLog
+    from churnops.journal.call_lists import CallListStore
+    from churnops.journal.contacts import ContactLog
     from churnops.journal.cycles import CycleLog
     from churnops.journal.database import Durability
     from churnops.journal.experiments import ExperimentStore
@@ -185,6 +188,38 @@ class Project:
         from churnops.journal.shadow_scores import ShadowScores
 
         return ShadowScores(self.engine)
+
+    @cached_property
+    def call_lists(self) -> "CallListStore":
+        """Kept call lists."""
+        from churnops.journal.call_lists import CallListStore
+
+        return CallListStore(self.engine)
+
+    @cached_property
+    def contacts(self) -> "ContactLog":
+        """Contacts with customers."""
+        from churnops.journal.contacts import ContactLog
+
+        return ContactLog(self.engine)
+
+    def list_maker(self, bundle: Bundle) -> "ListMaker":
+        """Return what makes call lists with the deployed model and the decision policy in force."""
+        from churnops.decision.call_list import ListMaker
+        from churnops.decision.in_force import newest_policy
+        from churnops.decision.reasons import Wording
+        from churnops.registry.reference import reference_path
+
+        settings = self.settings
+        return ListMaker(
+            self.engine,
+            bundle,
+            newest_policy(self.policies),
+            Wording.of(bundle.schema, bundle.features, settings.table, settings.features),
+            reference_path(self.models, bundle.content_sha256),
+            settings.evaluation.confidence,
+            settings.random_state,
+        )
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

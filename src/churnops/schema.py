@@ -117,7 +117,7 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a document without an empty `label` or `unit`, and without `sensitive` and `personal` if they are False.
+    """Return a document without empty texts for people, and without `sensitive` and `personal` if they are False.
 
     >>> without_empty_labels({"name": "a", "label": "", "unit": "min"})
     {'name': 'a', 'unit': 'min'}
@@ -125,7 +125,7 @@ def without_empty_labels(document: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in document.items()
-        if value or name not in ("label", "unit", "sensitive", "personal", "actionable")
+        if value or name not in ("label", "unit", "why", "action", "sensitive", "personal", "actionable")
     }
 
 
@@ -144,6 +144,11 @@ class Column(BaseModel):
         Name on pages and in reports; empty: `name` as words.
     unit
         Unit of a number or integer, such as "min"; empty: none.
+    why
+        Reason on call lists if the column raises a customer's risk, such as "calls customer service often"; empty:
+        `label`.
+    action
+        Action that call lists suggest if the column is a customer's main reason, such as "offer the flat rate".
     required
         Whether every table must have the column. Only required columns are model inputs, so an optional column never
         changes a score.
@@ -175,6 +180,8 @@ class Column(BaseModel):
     alias: str | None = None
     label: str = ""
     unit: str = ""
+    why: str = ""
+    action: str = ""
     description: str = ""
     required: bool = Field(default=True, strict=True)
     sensitive: bool = Field(default=False, strict=True)

@@ -127,6 +127,93 @@ class StoredAnswer(BaseModel):
     older: int
 
 
+class CallListHealth(BaseModel):
+    """State of the model when a call list was made."""
+
+    level: Literal["good", "watch", "bad", "unknown"]
+    word: str
+    sentence: str
+
+
+class CallListProfit(BaseModel):
+    """Expected profit of a call list.
+
+    With the stated confidence, the realised profit lies between `low` and `high`. `basis` names what this accounts for;
+    success rate and value of the policy are assumptions.
+    """
+
+    expected: Finite
+    low: Finite
+    high: Finite
+    confidence: float
+    basis: Literal["calibration and chance", "chance"]
+
+
+class CallListHead(BaseModel):
+    """Numbers of a call list.
+
+    `scored` customers have a score, the newest from `until` at the latest. `cut_off` is the lowest probability on the
+    list. `left_out` counts customers who would be on the list but for the reason: contacted, listed, left, or without
+    value.
+    """
+
+    customers: int
+    scored: int
+    source: str
+    until: datetime | None = None
+    rule: Literal["threshold", "budget", "contacts"]
+    ended_by: str = Field("", description="Reason why the list has no more customers")
+    cut_off: float | None = None
+    cost: Finite | None = None
+    profit: CallListProfit | None = None
+    left_out: dict[str, int] = {}
+    policy: dict[str, Any] = {}
+    model_version: str = ""
+    health: CallListHealth | None = None
+
+
+class ListedCustomerAnswer(BaseModel):
+    """A customer of a call list, with what became of contacting them."""
+
+    place: int
+    customer_id: str
+    churn_probability: float
+    value: Finite | None
+    expected_profit: Finite | None
+    reasons: list[str]
+    action: str
+    status: str
+    note: str
+
+
+class CallListSummary(BaseModel):
+    """A call list without its customers."""
+
+    id: int
+    name: str
+    at: datetime
+    by: str | None
+    head: CallListHead
+
+
+class CallListAnswer(CallListSummary):
+    """A call list with its customers, in the order of expected profit."""
+
+    customers: list[ListedCustomerAnswer]
+
+
+class CallListsAnswer(BaseModel):
+    """Kept call lists, newest first."""
+
+    call_lists: list[CallListSummary]
+
+
+class ContactsAnswer(BaseModel):
+    """Number of recorded contacts."""
+
+    recorded: int
+
+
 class FeatureAnswer(BaseModel):
     """A feature of the model."""
 

@@ -1,7 +1,11 @@
 """Names, labels and units for people."""
 
 import re
+import unicodedata
 from typing import Protocol
+
+MAX_LENGTH = 300
+"""Default number of characters that `one_line` keeps."""
 
 
 class Labelled(Protocol):
@@ -83,3 +87,34 @@ def percent(share: float) -> str:
     if 0.999 < share < 1.0:
         return "more than 99.9 %"
     return f"{share * 100:.1f}".removesuffix(".0") + " %"
+
+
+def one_line(text: object, limit: int = MAX_LENGTH) -> str:
+    r"""Return text from outside as one printable line, for widgets that do not read markup.
+
+    Control characters (line breaks, NUL, marks of reading direction) are replaced by blanks.
+
+    Examples
+    --------
+    >>> one_line("a\x00b\u202ec")
+    'a b c'
+    """
+    given = str(text)[: limit * 4]  # normalising a huge text would be slow
+    shown = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn") else c for c in given)
+    shown = " ".join(shown.split())
+    return shown if len(shown) <= limit and len(str(text)) <= limit * 4 else shown[: limit - 1] + "…"
+
+
+def number(value: float) -> str:
+    """Return a number as text: whole numbers in full, others from 100 up with one decimal, smaller ones with 3 digits.
+
+    Examples
+    --------
+    >>> number(265.10000001), number(3.0), number(1234567.0), number(0.01234), number(-0.0)
+    ('265.1', '3', '1,234,567', '0.0123', '0')
+    """
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    if abs(value) >= 100:
+        return f"{value:,.1f}".removesuffix(".0")
+    return f"{value:.3g}"

@@ -9,13 +9,18 @@ import pytest
 from sqlalchemy import Engine, event
 
 from churnops.journal import Journal, Label, new_prediction_id
+from churnops.journal.call_lists import CallListStore, ListedCustomer
 from churnops.journal.clock import entries_ahead
+from churnops.journal.contacts import Contact, ContactLog
+from churnops.journal.newest_scores import follow_predictions
 from churnops.journal.predictions import write_predictions
+from churnops.journal.ranked_scores import left_out, ranked_scores, recorded_inputs
 from churnops.journal.seen import unmatched_sentence
+from churnops.journal.tables import microseconds
 from tests.support.journals import DAY, HORIZON, a_prediction
 
 ROWS = 50_000_000
-GROW = "predictions|labels"
+GROW = "predictions|labels|newest_scores(?!_)|call_list_rows|contacts"
 
 
 @pytest.fixture
@@ -73,7 +78,19 @@ def test_no_query_reads_a_whole_table(engine: Engine, asked: list[tuple[str, Any
     journal.record_labels([Label(True, customer_id="c0"), Label(False, customer_id="new")])
     unmatched_sentence(engine)
     entries_ahead(engine, now)
-    assert len(asked) > 10
+    while follow_predictions(engine, None):
+        pass
+    list(ranked_scores(engine, 0.0, 0.1))
+    made = CallListStore(engine).add(
+        "week", {}, {}, [ListedCustomer(1, "c1", "p", 0.5, None, None, (), "")], by="", after=0
+    )
+    assert made is not None
+    left_out(engine, ["c1"], now - 30 * DAY, [0])
+    recorded_inputs(engine, [(new_prediction_id(), microseconds(now))])
+    ContactLog(engine).record([Contact("c1", "kept", made[0].id)])
+    ContactLog(engine).of_list(made[0].id)
+    CallListStore(engine).customers(made[0].id)
+    assert len(asked) > 20
     assert {statement: bad for statement, values in asked if (bad := scans(engine, statement, values))} == {}
 
 

@@ -5,12 +5,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Engine
+
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
+from churnops.journal.call_lists import CallListStore, ListedCustomer
+from churnops.journal.contacts import Contact, ContactLog
 from churnops.journal.cycles import CycleLog
 from churnops.journal.decisions import DecisionLog
 from churnops.journal.deployment_log import Intent
 from churnops.settings import Settings
+from churnops.wire import CallListHead, CallListHealth
 from tests.support.screen import ATTACKS
 
 EVERYTHING = " ".join(ATTACKS)
@@ -43,8 +48,32 @@ def attack(settings: Settings) -> None:
         alerts.finish([Try(alert.id, channel, EVERYTHING) for alert, channel in mine if alert.id is not None], now)
         assert told
         add_rollback(deployments)
+        add_call_list(engine)
     finally:
         engine.dispose()
+
+
+def add_call_list(engine: Engine, attack: str = EVERYTHING) -> None:
+    """Add a call list and contacts with attacks in every text."""
+    head = CallListHead(
+        customers=3,
+        scored=9,
+        source=attack,
+        rule="contacts",
+        ended_by="limit",
+        cut_off=0.5,
+        policy={"contacts": 3, "currency": "<b>EUR</b>"},
+        model_version=attack,
+        health=CallListHealth(level="bad", word="Act now", sentence=attack),
+    )
+    ids = (ATTACKS[0], ATTACKS[1], "=cmd|'/C calc'!A0")
+    rows = [
+        ListedCustomer(place, id_, None, 1 - place / 1e5, None, None, (attack, *ids[:2]), attack)
+        for place, id_ in enumerate(ids, 1)
+    ]
+    made = CallListStore(engine).add(attack, {"days": 30}, head.model_dump(mode="json"), rows, by=attack, after=0)
+    assert made
+    ContactLog(engine).record([Contact(ids[2], "kept", made[0].id, f"=1+1 {attack}")])
 
 
 def add_rollback(log: DeploymentLog) -> None:

@@ -14,6 +14,7 @@ PARTS = {
     "iproute2": ("ip", "apt-get install iproute2"),
     "java": ("java", "apt-get install default-jre-headless"),
     "npm": ("npm", "apt-get install npm"),
+    "libreoffice": ("soffice", "apt-get install libreoffice-calc-nogui"),
     "azurite": ("azurite-blob", "bash scripts/test_parts.sh (needs npm)"),
 }
 POSTGRES_FOLDERS = ":".join(str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))

@@ -147,6 +147,8 @@ COLUMN: dict[str, tuple[list[Any], str]] = {
     "alias": (["", "a" * 201, "a\0b", 1, False], "alias"),
     "label": (["a" * 101, "a\nb", 1, None], "label"),
     "unit": (["a" * 31, "\x1b[31m", 1, None], "unit"),
+    "why": (["a" * 201, "a\nb", 1, None], "why"),
+    "action": (["a" * 201, "\x1b[31m", 1, None], "action"),
     "description": (["a" * 2001, "\x1b[31m", 1], "description"),
     "required": (["yes", 1, None], "required"),
     "sensitive": (["yes", 1, None, True], "sensitive"),

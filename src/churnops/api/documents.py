@@ -6,12 +6,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from churnops.api.body import JSON
+from churnops.api.contacts import ContactBody
 from churnops.api.decision import EXAMPLE, decision_schema
-from churnops.api.examples import LABEL, example_answers
+from churnops.api.examples import CONTACT, LABEL, LIST_REQUEST, example_answers
 from churnops.api.labels import LabelBody
 from churnops.api.problems import REFUSALS, documented
 from churnops.api.served import Served
 from churnops.api.uploads.formats import UPLOADS
+from churnops.decision.list_request import ListRequest
 from churnops.schema import ID_PATTERN, MAX_ID_LENGTH
 from churnops.wire import PredictionAnswer, ProbeAnswer, ProblemBody
 
@@ -25,6 +27,7 @@ OPEN = ("/", "/health/live", "/health/ready")
 TAGS = [
     {"name": "predictions", "description": "Score and explain customers."},
     {"name": "outcomes", "description": "Record what is known about customers later."},
+    {"name": "call lists", "description": "Whom to contact, and what became of it."},
     {"name": "model", "description": "The deployed model."},
     {"name": "decision", "description": "The decision policy: whom to flag and contact."},
     {"name": "experiments", "description": "Challengers on live customers."},
@@ -72,7 +75,7 @@ def _predict() -> dict[str, Any]:
 
 def _add_schemas(document: dict[str, Any], served: Served | None) -> None:
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
-    for model in (PredictionAnswer, ProbeAnswer, LabelBody, ProblemBody):
+    for model in (PredictionAnswer, ProbeAnswer, LabelBody, ContactBody, ListRequest, ProblemBody):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(schema.pop("$defs", {}))
         schemas[schema["title"]] = schema
@@ -80,10 +83,11 @@ def _add_schemas(document: dict[str, Any], served: Served | None) -> None:
     schemas["Decision"] = decision_schema()
     if served and served.form.identifier:
         schemas["NamedCustomer"] = _named_schema(served.form.identifier)
-    # The framework's own answer to an invalid parameter: the only parameter, an id, is valid as any text.
+    # The framework's own answer to an invalid parameter: their parameters are valid as any text.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    document["paths"]["/predictions/{prediction_id}"]["get"]["responses"].pop("422", None)
+    for path in ("/predictions/{prediction_id}", "/call-lists/{id}"):
+        document["paths"][path]["get"]["responses"].pop("422", None)
 
 
 def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None, *, named: bool) -> None:
@@ -103,6 +107,9 @@ def _add_bodies(paths: dict[str, Any], example: dict[str, Any] | None, *, named:
     _set_body(paths["/features"]["post"], {JSON: _content(_list_of(customer), [example] if example else None)})
     _set_body(paths["/labels"]["post"], {JSON: _content({"anyOf": [label, _list_of(label)]}, LABEL)})
     _set_body(paths["/decision"]["put"], {JSON: _content(_reference("Decision"), EXAMPLE)})
+    contact = _reference("Contact")
+    _set_body(paths["/contacts"]["post"], {JSON: _content({"anyOf": [contact, _list_of(contact)]}, CONTACT)})
+    _set_body(paths["/call-lists"]["post"], {JSON: _content(_reference("ListRequest"), LIST_REQUEST)})
 
 
 def _add_examples(paths: dict[str, Any], served: Served | None) -> None:

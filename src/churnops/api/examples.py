@@ -18,6 +18,8 @@ from churnops.schema import Column, Schema
 
 IDENTIFIER = "C-1001"
 LABEL = {"customer_id": IDENTIFIER, "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
+CONTACT = {"customer_id": IDENTIFIER, "status": "reached", "call_list": 7, "note": "calls back on Friday"}
+LIST_REQUEST = {"contacts": 100, "days": 30, "name": "Week 48"}
 _COARSE = 10.0  # a wider range gets a whole number
 _PLAIN = 1e6  # in a wider range, the middle is no typical value
 _BASE = 0.15
@@ -129,6 +131,10 @@ def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tupl
         ("post", "/predict/what-if"): _what_if(schema, probe),
         ("post", "/features"): {"stored": 1, "older": 0},
         ("post", "/labels"): {"recorded": 1, "unchanged": 0, "unmatched": 0},
+        ("post", "/call-lists"): _call_list(),
+        ("get", "/call-lists"): {"call_lists": [_call_list()]},
+        ("get", "/call-lists/{id}"): _call_list() | {"customers": [_LISTED]},
+        ("post", "/contacts"): {"recorded": 1},
         ("get", "/predictions/{prediction_id}"): recorded,
         ("get", "/model"): _model(schema, probe),
         ("post", "/model/reload"): ready,
@@ -145,6 +151,39 @@ def example_answers(schema: Schema | None, paths: Sequence[str]) -> Mapping[tupl
             "paths": [*paths],
         },
     }
+
+
+_LISTED = {
+    "place": 1,
+    "customer_id": IDENTIFIER,
+    "churn_probability": 0.87,
+    "value": 200.0,
+    "expected_profit": 33.5,
+    "reasons": ["calls customer service often (5)"],
+    "action": "call back and settle the complaint",
+    "status": "to do",
+    "note": "",
+}
+
+
+def _call_list() -> dict[str, Any]:
+    profit = {"expected": 2350.0, "low": 1900.0, "high": 2790.0, "confidence": 0.95, "basis": "calibration and chance"}
+    head = {
+        "customers": 100,
+        "scored": 1667,
+        "source": "journal",
+        "until": _TIME,
+        "rule": "contacts",
+        "ended_by": "limit",
+        "cut_off": 0.31,
+        "cost": 1000.0,
+        "profit": profit,
+        "left_out": {"contacted": 12},
+        "policy": {"contacts": 100, "cost": 10.0, "value": 200.0, "success_rate": 0.25, "currency": "EUR"},
+        "model_version": _VERSION,
+        "health": {"level": "good", "word": "Healthy", "sentence": "The model works as in its evaluation."},
+    }
+    return {"id": 7, "name": "Week 48", "at": _TIME, "by": "campaigns", "head": head}
 
 
 def _probe(features: Sequence[str]) -> dict[str, Any]:

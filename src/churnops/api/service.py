@@ -24,6 +24,7 @@ from churnops.decision.policy import DecisionPolicy
 from churnops.errors import ChurnopsError
 from churnops.experiments.shadow import last_look, look_at
 from churnops.journal.database import is_sqlite_file
+from churnops.journal.newest_scores import follow_predictions
 from churnops.journal.partitions import ensure_partitions
 from churnops.journal.profiles import ProfileStore
 from churnops.journal.seen import sort_customers
@@ -44,7 +45,7 @@ KEY_SECONDS = 2.0  # between two reads of the API keys
 POLICY_SECONDS = 2.0  # between two reads of the decision policy
 EXPERIMENT_SECONDS = 2.0  # between two reads of the running experiment
 EVIDENCE_EVERY = timedelta(hours=1)  # between two looks at a shadow's evidence, over all processes
-SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts; a part has 2,000 customers
+SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts or reads; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
 WATCH_SECONDS = 10.0  # between two rounds of `watch`
@@ -170,6 +171,7 @@ class Service:
             await self._watch("the newest monitoring cycle", self._show_cycle)
             await self._watch("the evidence of the shadow", self._show_shadow)
             await self._watch("the table of customers with a prediction", self._sort_customers)
+            await self._watch("the table of newest scores", self._follow_predictions)
             if (live := self.live) is not None:
                 await self._watch("live drift", partial(live.merge, self.model.current))
             await asyncio.sleep(WATCH_SECONDS)
@@ -228,8 +230,16 @@ class Service:
 
     def _sort_customers(self) -> None:
         """Sort newly recorded customers into the set that `journal.seen` keeps, with pauses for other writers."""
+        self._in_parts(partial(sort_customers, self.project.engine))
+
+    def _follow_predictions(self) -> None:
+        """Keep each customer's newest score in the table that call lists are made of."""
+        column = newest_policy(self.project.policies).value_column
+        self._in_parts(partial(follow_predictions, self.project.engine, column))
+
+    def _in_parts(self, work: Callable[[], bool]) -> None:
         for _ in range(SORTED_PARTS):
-            if self._stopping or not sort_customers(self.project.engine):
+            if self._stopping or not work():
                 break
             time.sleep(SORT_PAUSE_SECONDS)
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from churnops import __version__
 from churnops.app.analysis.page import page as analysis
+from churnops.app.call_list.page import page as calls
 from churnops.app.models.page import page as models
 from churnops.app.monitoring.page import page as monitoring
 from churnops.app.predict.page import page as predict
@@ -33,7 +34,8 @@ def main() -> None:
     if settings.banner:
         st.warning(settings.banner, icon=":material/science:")
     pages = [
-        st.Page(guarded(predict, draws=False), title="Predict", url_path="predict", default=True),
+        st.Page(guarded(calls), title="Call list", url_path="call-list", default=True),
+        st.Page(guarded(predict, draws=False), title="Predict", url_path="predict"),
         st.Page(guarded(monitoring), title="Monitoring", url_path="monitoring"),
         st.Page(guarded(analysis), title="Analysis", url_path="analysis"),
         st.Page(guarded(models), title="Models", url_path="models"),
@@ -72,7 +74,7 @@ def _admitted(login: bool) -> bool:
     elif state is None or find_spec("authlib") is None:
         st.error(LOGIN_MISSING)
     else:
-        st.write("Log in to see predictions, monitoring, analysis and models.")
+        st.write("Log in to see call lists, predictions, monitoring, analysis and models.")
         st.button("Log in", on_click=st.login, type="primary")
     return False
 

@@ -2,6 +2,7 @@
 
 from churnops.cli import (  # noqa: F401  (their commands join `main`)
     alerts,
+    call_lists,
     config,
     dashboard,
     decision,

@@ -74,6 +74,13 @@ def active_keys(settings: "Settings") -> Mapping[str, str]:
         return {key.name: ", ".join(sorted(key.scopes)) for key in keys}
 
 
+def call_lists(settings: "Settings") -> Mapping[str, str]:
+    """Return the numbers of the newest call lists."""
+    with _journal(settings) as project:
+        kept = project.call_lists.newest() if project else []
+    return {str(one.id): one.name for one in kept}
+
+
 def complete_scopes(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Complete a scope of API keys."""
     from churnops.journal.keys import SCOPES

@@ -119,6 +119,26 @@ def journal_prune(ctx: click.Context, age: timedelta, yes: bool, as_json: bool) 
     show_done(as_json, pruned.to_json, lambda: click.echo(pruned.sentences))
 
 
+@journal.command("newest")
+@click.option("--rebuild", is_flag=True, help="Read all predictions again, from the oldest.")
+@json_option
+@click.pass_context
+def journal_newest(ctx: click.Context, rebuild: bool, as_json: bool) -> None:
+    """Bring the table of each customer's newest score up to date.
+
+    Call lists are made of this table. A running service keeps it at most 60 seconds behind the predictions. Rebuild it
+    after predictions were written by hand, or if a machine's clock was wrong.
+    """
+    from churnops.decision.in_force import newest_policy
+    from churnops.decision.newest import bring_up_to_date
+    from churnops.project import Project
+
+    with Project.open(settings_of(ctx)) as project:
+        state = bring_up_to_date(project.engine, newest_policy(project.policies), rebuild=rebuild)
+    until = "" if state.until is None else f", from predictions up to {state.until:%Y-%m-%d %H:%M:%S} UTC"
+    show_done(as_json, state._asdict, lambda: click.echo(f"Newest scores of {state.customers:,} customers{until}"))
+
+
 def _sentence(name: str, table: "CopiedTable") -> str:
     return f"{table.rows:,} rows of {name}, {table.written:,} of them new, SHA-256 {table.sha256[:12]}"
 

@@ -24,13 +24,23 @@ from churnops.journal.tables import (
     experiments,
     metadata,
     moment,
+    newest_scores,
+    newest_scores_state,
     online_rows,
     predictions,
     profiles,
     replicas,
 )
 
-TRANSIENT = {customers_log.name, customers_history.name, online_rows.name, profiles.name, replicas.name}
+TRANSIENT = {
+    customers_log.name,
+    customers_history.name,
+    newest_scores.name,
+    newest_scores_state.name,
+    online_rows.name,
+    profiles.name,
+    replicas.name,
+}
 """Tables whose rows are deleted or changed in use: the target gets exactly the rows of the source."""
 MUTABLE = TRANSIENT | {api_keys.name, experiments.name}
 """Tables whose rows may change. In all others, a different row is another journal's."""

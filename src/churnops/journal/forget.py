@@ -9,7 +9,17 @@ from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, f
 
 from churnops.journal.database import IN_MEMORY, answering, exclusive
 from churnops.journal.seen import customer_hash
-from churnops.journal.tables import customers, customers_log, labels, online_rows, predictions, shadow_scores
+from churnops.journal.tables import (
+    call_list_rows,
+    contacts,
+    customers,
+    customers_log,
+    labels,
+    newest_scores,
+    online_rows,
+    predictions,
+    shadow_scores,
+)
 
 PART = 500
 """Number of predictions in one condition."""
@@ -105,3 +115,5 @@ def _rows_of(customer: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[Co
     yield customers, [customers.c.hash == hash_]
     yield customers_log, [customers_log.c.hash == hash_]
     yield online_rows, [online_rows.c.customer_id == customer]
+    for table in (newest_scores, call_list_rows, contacts):
+        yield table, [table.c.customer_id == customer]

@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
 from sqlalchemy.exc import OperationalError
 
 from churnops.errors import JournalError
+from churnops.journal import newest_scores, online_rows
 from churnops.journal.database import answering, exclusive, run
-from churnops.journal.online_rows import remove_older
 from churnops.journal.partitions import month_partitions, next_month
 from churnops.journal.tables import labels, microseconds, predictions, shadow_scores
 
@@ -60,7 +60,7 @@ def count_older(engine: Engine, before: datetime) -> PrunedPredictions:
 
 
 def prune(engine: Engine, before: datetime) -> PrunedPredictions:
-    """Remove the predictions and customers' stored columns before a time, in short transactions.
+    """Remove predictions, newest scores and customers' stored columns before a time, in short transactions.
 
     An interrupted removal can be repeated.
 
@@ -80,7 +80,8 @@ def prune(engine: Engine, before: datetime) -> PrunedPredictions:
         while (part := _remove_part(engine, before)).predictions:
             parts.append(part)
             time.sleep(PAUSE_SECONDS)
-        remove_older(engine, before)
+        newest_scores.remove_older(engine, before)
+        online_rows.remove_older(engine, before)
         rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
         return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free)
 

@@ -37,10 +37,24 @@ def read_layouts(engine: Engine, ids: Iterable[int]) -> dict[int, Layout]:
         If the database does not answer, or lacks one of them.
     """
     wanted = set(ids)
+    if wanted <= _read.keys():
+        return {id_: _read[id_] for id_ in wanted}
+    with answering(), engine.connect() as connection:
+        return layouts_of(connection, wanted)
+
+
+def layouts_of(connection: Connection, ids: Iterable[int]) -> dict[int, Layout]:
+    """Return layouts by id, in the caller's transaction.
+
+    Raises
+    ------
+    JournalError
+        If the database lacks one of them.
+    """
+    wanted = set(ids)
     if unread := wanted - _read.keys():
-        with answering(), engine.connect() as connection:
-            rows = connection.execute(select(layouts.c.id, layouts.c.document).where(layouts.c.id.in_(unread)))
-            _read.update((row.id, Layout.read(row.document)) for row in rows)
+        rows = connection.execute(select(layouts.c.id, layouts.c.document).where(layouts.c.id.in_(unread)))
+        _read.update((row.id, Layout.read(row.document)) for row in rows)
     if wanted - _read.keys():
         raise JournalError("the journal is damaged: it lacks the layouts of some predictions")
     return {id_: _read[id_] for id_ in wanted}

@@ -1,5 +1,6 @@
 """Results of the commands in the terminal, as sentences and tables: a file for each group of commands."""
 
+from churnops.screens.call_lists import show_list, show_lists
 from churnops.screens.decision import policy_document, show_choice, show_policies, show_policy
 from churnops.screens.deployments import show_deployment
 from churnops.screens.models import show_comparison, show_gate, show_keys, show_models, show_promotion
@@ -16,6 +17,8 @@ __all__ = [
     "show_deployment",
     "show_gate",
     "show_keys",
+    "show_list",
+    "show_lists",
     "show_models",
     "show_policies",
     "show_policy",

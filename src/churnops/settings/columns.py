@@ -8,13 +8,15 @@ from typing import Any
 
 from churnops.limits import MAX_CHOICES
 from churnops.schema import WARNINGS, Column, Schema, nearest
-from churnops.settings.rules import DESCRIPTION, LABEL, UNIT, Items, Number, Rule, Text, Whole
+from churnops.settings.rules import DESCRIPTION, LABEL, UNIT, WHY, Items, Number, Rule, Text, Whole
 
 CHOICE = Text("text without control characters", 1, 200)
 RULES: Mapping[str, Rule] = {
     "alias": Text("a header without control characters", 1, 200),
     "label": LABEL,
     "unit": UNIT,
+    "why": WHY,
+    "action": WHY,
     "description": DESCRIPTION,
     "minimum": Number(-1e300, 1e300),
     "maximum": Number(-1e300, 1e300),

@@ -40,6 +40,7 @@ from churnops.settings.rules import (
     ROOT_PATH,
     STORE_URI,
     UNIT,
+    WHY,
     Entries,
     Flag,
     Items,
@@ -138,6 +139,8 @@ class DerivedFeature(_Section):
     expression: Annotated[str, EXPRESSION]
     label: Annotated[str, LABEL] = ""
     unit: Annotated[str, UNIT] = ""
+    why: Annotated[str, WHY] = ""
+    action: Annotated[str, WHY] = ""
     description: Annotated[str, DESCRIPTION] = ""
 
     @model_serializer(mode="wrap")

@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from streamlit.testing.v1 import AppTest
 
 from churnops.app import pages
+from churnops.app.call_list.opened import OWN_DOWNLOAD
 from churnops.app.predict.file import ONE_DOWNLOAD
 from churnops.app.predict.form import HIGH
 from churnops.app.predict.page import RESULT_FIRST
@@ -33,7 +34,7 @@ from churnops.journal.keys import KeyStore
 from churnops.pipelines.run_all import run_all
 from churnops.settings import ENV_CONFIG, Settings, load_settings
 from tests.support.app_pages import PAGE, SECONDS
-from tests.support.attacks import add_rollback
+from tests.support.attacks import add_call_list, add_rollback
 from tests.support.projects import quick, write_project, write_small_data
 
 ATTACK = (
@@ -47,9 +48,9 @@ EVERYTHING = f"{ATTACK} {STEERING}"
 STATE = ATTACK[:60]
 KEPT = {"name", "kind", "test", "verdict", "metric", "content_sha256", "state", "status", "timestamp", "model_version"}
 """Fields of documents that are looked up, or that the product chooses from a list."""
-STYLES = (RESULT_FIRST, ONE_DOWNLOAD, READABLE)
+STYLES = (RESULT_FIRST, ONE_DOWNLOAD, OWN_DOWNLOAD, READABLE)
 OURS = (preloading(), *STYLES)
-PAGES = ("predict", "monitoring", "analysis", "models")
+PAGES = ("call_list", "predict", "monitoring", "analysis", "models")
 
 # What shows text letter by letter: part of a page, and the field of it. Everything else is read as Markdown.
 PLAIN = {
@@ -116,6 +117,7 @@ def attack(settings: Settings, engine: Engine) -> None:
     _, mine = alerts.take(lambda _: notices, [ATTACK[:200]], now=now, since=now, lease=timedelta(minutes=5))
     alerts.finish([Try(alert.id, channel, EVERYTHING) for alert, channel in mine if alert.id is not None], now)
     add_rollback(DeploymentLog(engine))
+    add_call_list(engine, EVERYTHING.replace("\x00", "").replace("\ud7ff", ""))
     KeyStore(engine).add(plain("ann")[:64], ["admin"])
 
 

@@ -17,7 +17,7 @@ def in_fixture_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_cache
     return root
 
 
-@pytest.mark.parametrize("name", ["predict", "monitoring", "analysis", "models"])
+@pytest.mark.parametrize("name", ["call_list", "predict", "monitoring", "analysis", "models"])
 def test_a_page_of_an_older_project_is_whole(in_fixture_project: Path, show: Callable[[str], AppTest], name: str):
     page = show(name)
     assert not page.exception

@@ -4,6 +4,7 @@
 """
 
 from churnops.api.routes import (
+    call_lists,
     decision,
     description,
     experiments,
@@ -16,8 +17,18 @@ from churnops.api.routes import (
     what_if,
 )
 
-ROUTERS = tuple(
-    module.router
-    for module in (predict, what_if, features, labels, predictions, model, decision, experiments, health, description)
+_MODULES = (
+    predict,
+    what_if,
+    features,
+    labels,
+    predictions,
+    call_lists,
+    model,
+    decision,
+    experiments,
+    health,
+    description,
 )
+ROUTERS = tuple(module.router for module in _MODULES)
 """Routers in the order of the OpenAPI document."""

@@ -28,6 +28,12 @@ def key_of(request: Request) -> str | None:
     return client.key
 
 
+def caller_of(request: Request) -> str:
+    """Return the name of a request's API key, or "development"."""
+    client: Caller = request.scope["state"]["client"]
+    return client.name
+
+
 async def computed(request: Request, service: Service, compute: Callable[[bytes], Steps[T]], held: Held) -> T:
     """Return the result of a computation on a JSON body."""
     limits = service.settings.api

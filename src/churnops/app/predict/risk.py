@@ -1,15 +1,15 @@
 """A score in plain words: level of risk, and reasons that raise or lower it. Pure functions."""
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
 from churnops.app.predict.answers import Answer, Card
-from churnops.app.shared.text import one_line, quantity
-from churnops.features.build import Feature, feature_title
+from churnops.app.shared.text import one_line
+from churnops.features.build import feature_title
+from churnops.features.shown import shown_value
 from churnops.model import Bundle
-from churnops.schema import Columns, Schema
+from churnops.schema import Columns
 from churnops.words import percent
 
 SHOWN = 6
@@ -79,29 +79,6 @@ def reason(name: str, contribution: float, card: Card, value: float | None) -> R
         shown_value(value, feature, card.schema),
         contribution,
         description,
-    )
-
-
-def shown_value(value: float | None, feature: Feature | None, schema: Schema) -> str:
-    """Return a feature's value in words: a flag's choice, yes or no if the feature is a comparison, else the number."""
-    if value is None or feature is None or value != value:
-        return ""
-    column = schema.by_name.get(feature.name)
-    if column is not None and column.levels and value in range(len(column.levels)):
-        return one_line(column.levels[int(value)])
-    if _is_comparison(feature.expression):
-        return "yes" if value else "no"
-    is_date = column is not None and column.kind == "date"
-    return quantity(value, one_line((column or feature).unit), is_date=is_date)
-
-
-def _is_comparison(expression: str) -> bool:
-    try:
-        tree = ast.parse(expression[:1000], mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return isinstance(tree, ast.Compare | ast.BoolOp) or (
-        isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not)
     )
 
 

@@ -15,10 +15,11 @@ from churnops.app.predict import upload
 from churnops.app.predict.answers import Answer, BundleAnswers, Card, NotAnswered
 from churnops.app.predict.figures import summary, waterfall
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, customer, encoded, fields, levers, presets
-from churnops.app.predict.risk import Reason, feature_values, level, on_scale, reason, reasons, rest, shown_value
+from churnops.app.predict.risk import Reason, feature_values, level, on_scale, reason, reasons, rest
 from churnops.app.predict.what_if import proposal
 from churnops.decision.what_if import smallest_change
 from churnops.features.build import Feature
+from churnops.features.shown import shown_value
 from churnops.model import Bundle
 from churnops.model.linear import LinearModel
 from churnops.model.trees import TreeEnsemble
