@@ -111,12 +111,12 @@ class Client:
                 # A server that refuses a file may answer and close before it has received the whole file.
                 with suppress(BrokenPipeError, ConnectionResetError):
                     connection.request(method, self._parts.path.rstrip("/") + path, body or None, dict(headers))
-                response = connection.getresponse()
-                content = response.read(max_bytes + 1)
-                if len(content) > max_bytes:
-                    raise NoReply(f"sends more than {max_bytes >> 20} MiB")
-                if response.length:  # less than the announced length
-                    raise NoReply("ended the connection before its answer was complete")
+                with connection.getresponse() as response:
+                    content = response.read(max_bytes + 1)
+                    if len(content) > max_bytes:
+                        raise NoReply(f"sends more than {max_bytes >> 20} MiB")
+                    if response.length:  # less than the announced length
+                        raise NoReply("ended the connection before its answer was complete")
         except (OSError, http.client.HTTPException) as error:
             if isinstance(error, TimeoutError) or cut.is_set():
                 raise NoReply(f"does not answer within {seconds:.3g} seconds") from None

@@ -48,7 +48,7 @@ def test_a_list_may_name_customers_beside_full_ones(stored: TestClient):
 def test_an_unknown_customer_is_not_found(stored: TestClient):
     problem = assert_problem(stored.post("/predict", json={"customer_id": "nobody"}), 404)
     assert problem["type"] == "urn:churnops:problem:unknown-customer"
-    assert "upload them" in problem["detail"]
+    assert "store them" in problem["detail"]
     problem = assert_problem(stored.post("/predict/batch", json=[{"customer_id": "ann"}, {"customer_id": "no"}]), 404)
     assert problem["detail"].startswith("row 2: ")
     assert problem["errors"][0]["row"] == 2

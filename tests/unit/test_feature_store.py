@@ -131,3 +131,11 @@ def test_integers_that_pandas_made_floats_are_read_as_they_were(tmp_path: Path):
     after = pl.read_parquet(tmp_path / "feast/customers.parquet")
     assert after["age"].equals(before["age"])
     assert np.isnan(encode(after, settings.table)["age"]).sum() == before["age"].null_count()
+
+
+def test_rows_of_feast_need_a_column_of_ids(tmp_path: Path):
+    document = project(tmp_path).model_dump(mode="json", by_alias=True)
+    document["features"]["source"] = "feast"
+    document["schema"]["columns"] = [column for column in document["schema"]["columns"] if column["kind"] != "id"]
+    with pytest.raises(ChurnopsError, match="feast needs a column of kind `id`"):
+        Settings.parse(document, tmp_path)

@@ -110,6 +110,10 @@ class CustomerForm:
         invalid = bool(errors) and errors[0].field == self.identifier
         return None if invalid else NamedCustomer(self.identifier, value, record)
 
+    def known(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of a stored row that a request may have; a feature store has others too."""
+        return {name: value for name, value in row.items() if name in self._names}
+
     def read_list(self, body: bytes, max_rows: int) -> Steps[list[Record]]:
         """Check the customers of a JSON list of at most `max_rows`, in steps."""
         documents = parse_list(body, max_rows, self.max_values)

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import count
 
 from churnops.api.challenger import ServedChallenger
+from churnops.api.feast import FeastServer
 from churnops.api.live import LiveDrift
 from churnops.api.metrics import Metrics
 from churnops.api.predictions import Recorder
@@ -83,6 +84,7 @@ class Service:
         self.live = None
         if settings.api.live_drift:
             self.live = LiveDrift(ProfileStore(project.engine), settings.monitoring, metrics.live)
+        self.feast = FeastServer.of(settings)
         self.uploads = Uploads(self.recorder, settings.api, self.work, self.live, safe_csv=settings.safe_csv)
         self._failing: dict[str, str] = {}
         self._stopping = False
@@ -285,6 +287,8 @@ class Service:
             log.error("the journal did not close within %g seconds: the service stops anyway", CLOSE_SECONDS)
         closing.close()
         self.work.close()
+        if self.feast is not None:
+            self.feast.close()
 
     def _close(self) -> None:
         """Commit waiting rows and close the database."""

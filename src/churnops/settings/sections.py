@@ -40,6 +40,7 @@ from churnops.settings.rules import (
     ROOT_PATH,
     STORE_URI,
     UNIT,
+    WEB_ADDRESS,
     WHY,
     Entries,
     Flag,
@@ -149,9 +150,10 @@ class DerivedFeature(_Section):
 
 
 class FeatureSettings(_Section):
-    """Derived columns, rules that leave a feature out of the models, and the source of training rows.
+    """Derived columns, rules that leave a feature out of the models, and the source of customers' columns.
 
-    With `source: feast` the training rows are those of `feast_rows`, instead of `data.raw`.
+    With `source: feast` the training rows are those of `feast_rows`, instead of `data.raw`. The columns of a customer
+    whose request has nothing but an id come from the feature server at `feast_url`, instead of the journal.
     """
 
     derived: Annotated[tuple[DerivedFeature, ...], Items(0, 1000)] = ()
@@ -159,6 +161,7 @@ class FeatureSettings(_Section):
     max_correlation: Annotated[float, share(0.1)] = 0.9999
     source: Literal["table", "feast"] = "table"
     feast_rows: PathOrAddress = "feast/training_rows.parquet"
+    feast_url: Annotated[str, WEB_ADDRESS] = "http://127.0.0.1:6566"
 
 
 class TrainingSettings(_Section):
@@ -375,6 +378,14 @@ class Settings(_Section):
             raise ValueError(
                 "evaluation.split: time needs a column of kind `time` in the schema: `churnops init TABLE --target "
                 "HEADER --time HEADER` declares one"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _feast_has_keys(self) -> Self:
+        if self.features.source == "feast" and self.table.identifier is None:
+            raise ValueError(
+                "features.source: feast needs a column of kind `id` in the schema, the key of Feast's rows"
             )
         return self
 

@@ -12,7 +12,7 @@ from churnops.api.body import JSON, media_type
 from churnops.api.customers import NamedCustomer
 from churnops.api.documents import MAX_PROBES
 from churnops.api.live import given_columns
-from churnops.api.online import Customer, columns_of, stored_rows, with_times
+from churnops.api.online import Customer, Stored, columns_of, stored_rows, with_times
 from churnops.api.predictions import answer, unknown_levels
 from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.released import Released, in_pieces
@@ -21,7 +21,6 @@ from churnops.api.served import Served
 from churnops.api.service import Service
 from churnops.api.uploads.formats import FORMATS, wrong_media_type
 from churnops.api.work import LARGE_BYTES, LOOP_BYTES, STEP_ROWS, Held, Steps
-from churnops.journal.online_rows import OnlineRow
 from churnops.journal.predictions import PredictionRow
 from churnops.schema import WARNINGS, Columns
 
@@ -157,7 +156,7 @@ def _scored_or_named(
 
 
 def _scored(
-    service: Service, served: Served, key: str | None, requests: Sequence[Customer], stored: Mapping[str, OnlineRow]
+    service: Service, served: Served, key: str | None, requests: Sequence[Customer], stored: Mapping[str, Stored]
 ) -> Steps[list[_Scored]]:
     """Score and explain customers in steps."""
     scored = []
