@@ -54,3 +54,11 @@ def test_a_customer_below_the_threshold_needs_no_change(settings: Settings):
         answer = client.post("/predict/what-if", json=a_customer(total_day_minutes=150.0)).json()
         assert_problem(client.post("/predict/what-if", json=[LEAVING]), 422)
     assert (answer["below_threshold"], answer["changes"]) == (True, [])
+
+
+def test_the_threshold_is_the_one_in_force(settings: Settings):
+    with client_of(settings) as client:
+        assert client.put("/decision", json={"threshold": 0.9, "reason": "spring offer"}).status_code == 200
+        answer = client.post("/predict/what-if", json=LEAVING).json()
+    assert answer["threshold"] == 0.9
+    assert answer["below_threshold"] == (answer["changed_probability"] < 0.9)

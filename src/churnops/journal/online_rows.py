@@ -104,10 +104,13 @@ def read_online_rows(engine: Engine, customers: Sequence[str]) -> dict[str, Onli
         If the database does not answer.
     """
     rows: list[Any] = []
+    mark = {"sqlite": "?", "postgresql": "%s"}[engine.dialect.name]
     with answering(), engine.connect() as connection:
         for start in range(0, len(customers), _CHUNK):
-            ids = customers[start : start + _CHUNK]
-            rows += connection.execute(select(online_rows).where(online_rows.c.customer_id.in_(ids)))
+            ids = tuple(customers[start : start + _CHUNK])
+            # By the driver: for one row, SQLAlchemy's expressions would take longer than the database.
+            query = f"SELECT * FROM online_rows WHERE customer_id IN ({', '.join([mark] * len(ids))})"  # noqa: S608
+            rows += connection.exec_driver_sql(query, ids)
     layouts = read_layouts(engine, {row.layout for row in rows})
     return {row.customer_id: OnlineRow(moment(row.at), layouts[row.layout], row.inputs, row.rest) for row in rows}
 
