@@ -186,6 +186,8 @@ OPERATIONS = [
     "GET /model",
     "POST /model/reload",
     "GET /experiments/shadow",
+    "GET /decision",
+    "PUT /decision",
     "GET /health/live",
     "GET /health/ready",
     "GET /metrics",
@@ -265,6 +267,8 @@ def test_operations_have_short_ids_tags_and_summaries(service: Service):
         "get_prediction",
         "get_model",
         "reload_model",
+        "get_decision",
+        "set_decision",
         "get_shadow",
         "check_live",
         "check_ready",
@@ -335,11 +339,13 @@ def examples(document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def assert_true(client: TestClient, document: dict[str, Any], key: str | None = None) -> None:
     """Check that the examples conform to the document, and are answered."""
     found = dict(examples(document))
-    assert set(found) == {"/predict", "/predict/batch", "/predict/probe", "/predict/what-if", "/features", "/labels"}
+    posted = {"/predict", "/predict/batch", "/predict/probe", "/predict/what-if", "/features", "/labels"}
+    assert set(found) == {*posted, "/decision"}
     for path, example in found.items():
-        schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        method = "put" if path == "/decision" else "post"
+        schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
         jsonschema_rs.validate(schema | {"components": document["components"]}, example)
-        response = client.post(path, json=example, headers={"x-api-key": key} if key else {})
+        response = client.request(method, path, json=example, headers={"x-api-key": key} if key else {})
         assert response.status_code == 200, response.text
 
 

@@ -8,7 +8,7 @@ from churnops.api.problems import Problem, documented
 from churnops.api.routes.shared import admitted, as_json, journal_problem
 from churnops.api.security import Caller
 from churnops.api.service import Service
-from churnops.decision.in_force import set_policy
+from churnops.decision.in_force import newest_policy, set_policy
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import JournalError, PolicyError
 
@@ -57,7 +57,10 @@ async def set_decision(request: Request) -> Response:
 
 
 def _set(service: Service, policy: DecisionPolicy, by: str) -> None:
-    set_policy(service.project.policies, policy, by=by, reason=policy.reason)
+    """Set a policy, unless it is in force already: a request may be sent again."""
+    log = service.project.policies
+    if newest_policy(log).terms() != policy.terms():
+        set_policy(log, policy, by=by, reason=policy.reason)
 
 
 def _answer(service: Service) -> Response:
