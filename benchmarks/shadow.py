@@ -232,15 +232,22 @@ def _claims(lives: Mapping[Pair, Lives]) -> list[Claim]:
             Claim(
                 f"{title}: gain of 0.015 nat, labels, median",
                 small.labels(SEQUENCE, 0.5),
+                "labels",
                 target=2600,
                 peer="alpha spending",
                 peer_measured=small.labels(SPENDING, 0.5),
             ),
             Claim(
-                f"{title}: gain of 0.015 nat, labels in 95 % of the shadows", small.labels(SEQUENCE, 0.95), target=8000
+                f"{title}: gain of 0.015 nat, labels in 95 % of the shadows",
+                small.labels(SEQUENCE, 0.95),
+                "labels",
+                8000,
             ),
             Claim(
-                f"{title}: gain of 0.024 nat, labels in 95 % of the shadows", large.labels(SEQUENCE, 0.95), target=2500
+                f"{title}: gain of 0.024 nat, labels in 95 % of the shadows",
+                large.labels(SEQUENCE, 0.95),
+                "labels",
+                2500,
             ),
             Claim(
                 f"{title}: challengers worse by 0.015 nat that are given up",

@@ -3,6 +3,8 @@
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
 
 import pytest
 from fastapi.testclient import TestClient
@@ -11,7 +13,9 @@ from churnops.api import shadow as module
 from churnops.experiments.shadow import look_at
 from churnops.journal.experiments import Experiment
 from churnops.model import Bundle
+from churnops.model.prediction import Prediction
 from churnops.project import Project
+from churnops.schema import Columns
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, service_of
 from tests.support.experiments import start_with_threshold
@@ -81,6 +85,33 @@ def test_a_failing_challenger_costs_no_answer(client: TestClient, monkeypatch: p
     assert (after.status_code, after.json()["churn_probability"]) == (200, before)
     assert scored(client) == []
     assert dropped(client, "failed") == 2
+
+
+def test_a_hanging_challenger_costs_no_answer(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    """The answers come while the challenger is at work on the first customers, and the list is full."""
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    begun, hang = Event(), Event()
+    predict = Bundle.predict
+
+    def hanging(self: Bundle, columns: Columns) -> Prediction:
+        begun.set()
+        hang.wait()
+        return predict(self, columns)
+
+    monkeypatch.setattr(Bundle, "predict", hanging)
+    client.post("/predict", json=a_customer())
+    scoring = Thread(target=service_of(client).shadow.score)
+    scoring.start()
+    assert begun.wait(60)
+    try:
+        with ThreadPoolExecutor(8) as clients:
+            answers = clients.map(lambda n: client.post("/predict", json=a_customer(customer_id=f"C-{n}")), range(100))
+            assert {answer.status_code for answer in answers} == {200}
+    finally:
+        hang.set()
+        scoring.join()
+    assert len(scored(client)) == 11
+    assert dropped(client, "list full") == 90
 
 
 def test_a_challenger_without_files_costs_no_answer(client: TestClient, shadow: Experiment, api_settings: Settings):

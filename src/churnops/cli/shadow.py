@@ -41,11 +41,12 @@ def start(ctx: click.Context, version: int, share: float, reason: str | None, as
       churnops shadow start 7 --share 0.1 --reason "the new tariff"
     """  # noqa: D301
     from churnops.pipelines.shadow import start_shadow
+    from churnops.screens.shadow import customers_text
 
     started = start_shadow(settings_of(ctx), version, share, reason or "")
     text = (
         f"Started shadow {started.id}: version {version} ({started.challenger}) beside {started.champion}, "
-        f"{share:.4g} of the customers. `churnops shadow report` shows its evidence"
+        f"{customers_text(share)}. `churnops shadow report` shows its evidence"
     )
     show_done(as_json, lambda: started.model_dump(mode="json"), lambda: click.echo(text))
 

@@ -12,12 +12,12 @@ def show_shadow(shadow: ShadowAnswer, console: Console | None = None) -> None:
     """Print a shadow, its evidence, and what is still needed."""
     console = console or Console()
     models = f"version {shadow.version} ({shadow.challenger}) beside {shadow.champion}"
-    line(console, f"Shadow {shadow.id}", f": {models}, {shadow.share:.4g} of the customers", _STYLES[shadow.state])
-    since = f"since {time_text(shadow.started_at)} UTC by {shadow.by}"
+    line(console, f"Shadow {shadow.id}", f": {models}, {customers_text(shadow.share)}", _STYLES[shadow.state])
+    why = f": {shadow.why}" if shadow.why else ""
+    line(console, "  started", f" {time_text(shadow.started_at)} UTC by {shadow.by}{why}")
     if shadow.ended_at is not None:
-        ended = f"{shadow.state} on {time_text(shadow.ended_at)} UTC by {shadow.ended_by}: {shadow.ended_why}"
-        line(console, "  ended", f"  {ended}")
-    line(console, "  started", f" {since}" + (f": {shadow.why}" if shadow.why else ""))
+        by = f"by {shadow.ended_by}" + (f": {shadow.ended_why}" if shadow.state == "stopped" else "")
+        line(console, "  ended", f"   {time_text(shadow.ended_at)} UTC, {shadow.state}, {by}")
     look = shadow.look
     if look is None:
         return
@@ -33,6 +33,15 @@ def show_shadow(shadow: ShadowAnswer, console: Console | None = None) -> None:
     console.print(shadow.note, soft_wrap=True)
 
 
+def customers_text(share: float) -> str:
+    """Return the customers of an experiment in words.
+
+    >>> customers_text(1.0), customers_text(0.25)
+    ('all customers', '25 % of the customers')
+    """
+    return "all customers" if share == 1.0 else f"{100 * share:.3g} % of the customers"
+
+
 def _counts(look: ShadowLook) -> str:
     counts = f"{look.due:,} customers are due, and {look.labelled:,} of their outcomes are known"
     late = f"; {look.late:,} came or were corrected over a day late, and count on their day" if look.late else ""
@@ -41,7 +50,10 @@ def _counts(look: ShadowLook) -> str:
 
 
 def _show_numbers(look: ShadowLook, console: Console) -> None:
-    table = table_of(left=("",), right=("deployed", "challenger", "better by", "at least", "at most", "required"))
+    table = table_of(
+        left=(f"{look.labelled:,} customers",),
+        right=("deployed", "challenger", "better by", "at least", "at most", "required"),
+    )
     numbers = (look.champion_log_loss, look.challenger_log_loss)
     gains = (look.gain, look.low, look.high)
     texts = [f"{number:.4f}" for number in numbers] + [f"{number:+.4f}" for number in gains]
