@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from churnops.cluster.versions import difference, versions
@@ -62,10 +62,6 @@ class DaskWorkers:
             self._counted = time.monotonic(), count
         return count
 
-    @cached_property
-    def _threads(self) -> dict[str, int]:
-        return threads_of_libraries()
-
     def share(self, value: T) -> T:
         """Keep a value with the scheduler; each worker fetches it once, also one that replaces a killed one."""
         shared: Any = self._client.submit(_itself, value, pure=False)
@@ -73,7 +69,7 @@ class DaskWorkers:
 
     def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":
         """Start a task."""
-        task = self._client.submit(_run, versions(), self._threads, function, *args, pure=False)
+        task = self._client.submit(_run, versions(), function, *args, pure=False)
         result: Future[R] = Future()
         result.add_done_callback(lambda each: task.cancel() if each.cancelled() else None)
         task.add_done_callback(partial(_settle, result))
@@ -114,17 +110,10 @@ def _itself(value: T) -> T:
     return value
 
 
-def threads_of_libraries() -> dict[str, int]:
-    """Return the number of threads of BLAS and of OpenMP in this process."""
-    from threadpoolctl import threadpool_info
-
-    return {library["user_api"]: library["num_threads"] for library in threadpool_info()}
-
-
-def _run(expected: dict[str, str], threads: dict[str, int], function: Callable[..., R], *args: Any) -> R:
+def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
     """Run a task on a worker, which may have joined the cluster after the check of versions.
 
-    The libraries get as many threads as in the process that waits, because sums of BLAS depend on their number.
+    BLAS keeps one thread, which is Dask's own default too: other threads of the worker may run tasks at the same time.
     """
     from threadpoolctl import threadpool_limits
 
@@ -132,8 +121,8 @@ def _run(expected: dict[str, str], threads: dict[str, int], function: Callable[.
         from distributed import get_worker
 
         raise ClusterError(f"worker {get_worker().address} of the Dask cluster {other}: {SAME}")
-    with threadpool_limits(threads):
-        return function(*args)
+    threadpool_limits(1)
+    return function(*args)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from churnops.cluster import one_library_thread
 from churnops.data.dependence import linked_columns
 from churnops.data.preprocess import Imputer, PreparedTable
 from churnops.data.profile import fit_profile
@@ -161,10 +162,11 @@ class BundleMaker:
         weight: NDArray[np.float64] | None,
     ) -> Estimator:
         seed, outcome = self.settings.random_state, self.prepared.outcome[rows]
-        if self.general:
+        with one_library_thread():
+            if not self.general:
+                return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
             customers = None if self.prepared.customers is None else self.prepared.customers[rows]
             return fit_family(family, trial.params, Rows(matrix, outcome, weight, customers), self.kinds, seed)
-        return export(CANDIDATES[family].fit(trial.params, matrix, outcome, seed, weight))
 
     def threshold(self, outcome: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
         """Return the threshold of the settings, or the best one for scores of rows that their fits did not see."""

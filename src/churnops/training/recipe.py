@@ -136,15 +136,19 @@ class EncodedRows:
     Attributes
     ----------
     matrix
-        Shape (n, m).
+        Shape (n, m); for a linear model, less the mean and divided by the scale of each column.
     directions
         Direction of each encoded column, as in `FeatureKind`; None if no feature has one.
+    scaling
+        Means and scales of a linear model's columns, each of shape (m,). The scale of a level is 1, so that rare levels
+        are drawn to the average.
     """
 
     encoding: Encoding
     matrix: Matrix
     rows: Rows
     directions: NDArray[np.int8] | None
+    scaling: tuple[Matrix, Matrix] | None = None
 
 
 def form_of(family: str, kinds: Kinds) -> Form:
@@ -156,15 +160,26 @@ def form_of(family: str, kinds: Kinds) -> Form:
 
 def encode(form: Form, rows: Rows, kinds: Kinds, seed: int) -> EncodedRows:
     """Fit the encoding of a form to training rows, and encode them."""
+    scaling = None
     if form == "linear":
         encoding, matrix = linear_encoding(rows.matrix, rows.outcome, kinds, seed, customers=rows.customers)
+        scaling = _scale(matrix, encoding)
     else:
         encoding, matrix = tree_encoding(
             rows.matrix, rows.outcome, kinds, seed, gaps=form == "trees", customers=rows.customers
         )
     directions = np.array([kind.direction for kind in kinds], np.int8)[encoding.owner]
     directions[encoding.kind == EQUAL] = 0  # columns of missing values
-    return EncodedRows(encoding, matrix, rows, directions if directions.any() else None)
+    return EncodedRows(encoding, matrix, rows, directions if directions.any() else None, scaling)
+
+
+def _scale(matrix: Matrix, encoding: Encoding) -> tuple[Matrix, Matrix]:
+    """Scale the columns in place, and return their means and scales."""
+    mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
+    scale = np.where((encoding.kind == EQUAL) | (spread == 0.0), 1.0, spread)
+    matrix -= mean
+    matrix /= scale
+    return mean, scale
 
 
 def counted(rows: Rows) -> Rows:
@@ -208,12 +223,9 @@ def fit_forest(family: str, encoded: EncodedRows, params: Params, seed: int) -> 
 
 
 def fit_linear(encoded: EncodedRows, params: Params) -> LinearModel:
-    """Fit a logistic regression to scaled numbers and unscaled levels, so that rare levels are drawn to the average."""
-    matrix = encoded.matrix
-    mean, spread = matrix.mean(axis=0), matrix.std(axis=0)
-    scale = np.where((encoded.encoding.kind == EQUAL) | (spread == 0.0), 1.0, spread)
-    scaled, rows = matrix - mean, encoded.rows
-    scaled /= scale
+    """Fit a logistic regression to the rows of form `linear`."""
+    assert encoded.scaling is not None
+    scaled, rows, (mean, scale) = encoded.matrix, encoded.rows, encoded.scaling
     if encoded.directions is None:
         regression = LogisticRegression(C=params["C"], solver="newton-cholesky").fit(scaled, rows.outcome, rows.weight)
         intercept, coefficients = regression.intercept_[0], regression.coef_[0]

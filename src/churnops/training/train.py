@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.cluster import open_workers
+from churnops.cluster import one_library_thread, open_workers
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
 from churnops.data.time_split import forward_folds
@@ -194,7 +194,7 @@ def _search(maker: BundleMaker, plan: Plan, on_family: Callable[[str], None]) ->
     options, metric = maker.settings.training, maker.settings.training.selection_metric
     search: Callable[[Family, int, Weighting | None], Search]
     searches = {}
-    with open_workers(maker.settings.cluster.address, plan.threads) as workers:
+    with one_library_thread(), open_workers(maker.settings.cluster.address, plan.threads) as workers:
         if maker.general:
             folds = capped(plan.folds, seed)
             customers = None if maker.prepared.customers is None else maker.prepared.customers[training]
