@@ -57,7 +57,8 @@ from benchmarks.product import Project, prepare
 from churnops.cluster import open_workers
 from churnops.settings import load_settings
 from churnops.training.bundle_maker import BundleMaker
-from churnops.training.train import main_plan, search_winner
+from churnops.training.candidate_searches import search_winner
+from churnops.training.plan import main_plan
 if __name__ == "__main__":
     settings = load_settings(Path("config.yaml"), environment={}).changed("cluster", {"address": sys.argv[1]})
     settings = settings.changed("training", {"threads": 1})

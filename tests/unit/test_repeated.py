@@ -17,9 +17,11 @@ from churnops.model.reference import SCORE
 from churnops.monitoring.performance import judge_decline
 from churnops.schema import Column
 from churnops.training.bundle_maker import BundleMaker
+from churnops.training.candidate_searches import search_winner
+from churnops.training.plan import main_plan
 from churnops.training.repeated import REPEATS
 from churnops.training.select import SelectedFeatures
-from churnops.training.train import TrainedModels, main_plan, search_winner, train_models
+from churnops.training.train import TrainedModels, train_models
 from churnops.training.winner_refits import WinnerRefits
 from tests.support.mixed_table import customers, prepare, settings
 

@@ -17,9 +17,10 @@ from churnops.schema import Column, Schema
 from churnops.settings import FAMILIES, DerivedFeature, FeatureSettings, Settings, load_settings
 from churnops.training.candidates import CANDIDATES
 from churnops.training.export import export
+from churnops.training.plan import Plan
 from churnops.training.search import CrossValidation, Search, settings_to_try, stratified_folds
 from churnops.training.select import SelectedFeatures, select_features
-from churnops.training.train import Plan, TrainedModels, train_models
+from churnops.training.train import TrainedModels, train_models
 from tests.support.projects import quick, write_project
 
 

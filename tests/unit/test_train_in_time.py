@@ -11,8 +11,9 @@ from churnops.data.time_split import Moments, split_in_time
 from churnops.model.reference import SCORE
 from churnops.settings import Family
 from churnops.training import recipe_search
+from churnops.training.plan import main_plan
 from churnops.training.select import select_features
-from churnops.training.train import main_plan, train_models
+from churnops.training.train import train_models
 from churnops.training.winner_refits import WinnerRefits
 from tests.support.mixed_table import customers, settings
 

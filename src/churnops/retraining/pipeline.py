@@ -32,8 +32,9 @@ from churnops.schema import Schema
 from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.tracking import PipelineRun
+from churnops.training.plan import Plan
 from churnops.training.select import select_features
-from churnops.training.train import Plan, TrainedModels, train_models
+from churnops.training.train import TrainedModels, train_models
 
 EXPERIMENT = "ChurnPrediction-Retraining"
 STEPS = (

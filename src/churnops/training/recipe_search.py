@@ -8,6 +8,7 @@ together choose hyperparameters and the number of trees.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,6 +54,7 @@ AVERAGED = 3
 PRIOR_INTERCEPT, PRIOR_SUM, PRIOR_WEIGHT = 0.1, 0.3, 0.3
 """Standard deviations of a blend's intercept around 0, of the sum of its weights around 1, and of each around equal."""
 ALL_TRIALS = 1000
+_SENDING = Lock()
 LADDER_FOLDS = 2
 """Folds that compare the trials of more than 50,000 rows; the best trial is then measured on all folds."""
 LEAST_WEIGHT = 0.01
@@ -219,8 +221,13 @@ class RecipeSearch:
     def _weighted(self) -> "dict[int, RecipeSearch]":
         return {}
 
-    @cached_property
+    @property
     def _shared(self) -> "_RecipeRows":
+        with _SENDING:  # families may be searched side by side
+            return self._sent
+
+    @cached_property
+    def _sent(self) -> "_RecipeRows":
         weights = None if self.weighting is None else [self.weighting(training) for training, _ in self.folds]
         rows = _RecipeRows(
             self.build, self.kinds, self.columns, self.outcome, self.folds, self.seed, weights, self.customers
@@ -230,7 +237,7 @@ class RecipeSearch:
     @cached_property
     def _on_few_folds(self) -> "RecipeSearch":
         few = replace(self, folds=self.folds[:LADDER_FOLDS])
-        few.__dict__["_shared"] = self._shared  # the first folds are the same
+        few.__dict__["_sent"] = self._shared  # the first folds are the same
         return few
 
     def _best(self, family: str, trials: int) -> Search:

@@ -14,8 +14,9 @@ from churnops.evaluation.repeated import RepeatedScores
 from churnops.features.build import FeatureMatrix
 from churnops.settings import Settings
 from churnops.training.bundle_maker import BundleMaker
+from churnops.training.candidate_searches import search_winner
+from churnops.training.plan import main_plan
 from churnops.training.search import stratified_folds
-from churnops.training.train import main_plan, search_winner
 
 MAX_REPEATED_ROWS, MAX_MANY_FOLDS_ROWS = 1_000, 5_000
 """Numbers of rows up to which a cross-validation is repeated, and up to which it has more folds than the search."""

@@ -1,29 +1,27 @@
 """Step 5: search every candidate, choose the winner by its validation metric, and make the bundle to deploy."""
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from churnops.cluster import one_library_thread, open_workers
 from churnops.data.preprocess import PreparedTable
 from churnops.data.read import to_parquet
-from churnops.data.time_split import forward_folds
-from churnops.evaluation.metrics import HIGHER_IS_BETTER, METRIC_LABELS
+from churnops.evaluation.metrics import METRIC_LABELS
 from churnops.model.bundle import Bundle
 from churnops.model.reference import SCORE
 from churnops.monitoring.drift.scores import SLACK
-from churnops.settings import Family, Settings
+from churnops.settings import Settings
 from churnops.step import StepResult
 from churnops.training.bundle_maker import REPORTED, BundleMaker, ReferenceRows, spread
-from churnops.training.candidates import CANDIDATES
-from churnops.training.recipe_search import RecipeSearch, capped, is_capped
+from churnops.training.candidate_searches import Searched, choose_winner, search_candidates
+from churnops.training.plan import Plan, main_plan
+from churnops.training.recipe_search import is_capped
 from churnops.training.refit_slack import refit_slack
-from churnops.training.search import CrossValidation, Fold, Search, Trial, Weighting, stratified_folds
+from churnops.training.search import Search
 from churnops.training.select import SelectedFeatures
 from churnops.training.unseen_levels import unseen_levels
 
@@ -64,51 +62,6 @@ class TrainedModels(StepResult):
         return content
 
 
-@dataclass(frozen=True)
-class Plan:
-    """Plan of a training: candidates to compare, and rows of the deployed model's reference profile.
-
-    Attributes
-    ----------
-    families
-        Families to search, each with each of `weights`.
-    weights
-        Weightings of the training rows by name; None gives all rows the same weight.
-    folds
-        Folds that choose the winner, as indices into the training rows.
-    reference
-        Mask of the table's rows for the reference profile, shape (n,). Each must be held out or validated by a fold, so
-        that a fit not trained on it gives its score. None: fit the winner again on all rows, and profile all of them.
-    threads
-        Number of fits at once; the result does not depend on it.
-    """
-
-    families: Sequence[Family]
-    weights: Mapping[str, Weighting | None]
-    folds: Sequence[Fold]
-    reference: NDArray[np.bool_] | None
-    threads: int
-
-    def candidates(self) -> dict[str, tuple[Family, Weighting | None]]:
-        """Return family and weighting by candidate name; with a single weighting, that is the family's name."""
-        return {
-            family if len(self.weights) == 1 else f"{family}: {scheme}": (family, weighting)
-            for family in self.families
-            for scheme, weighting in self.weights.items()
-        }
-
-
-def main_plan(prepared: PreparedTable, settings: Settings) -> Plan:
-    """Return the main job's plan: cross-validate every family of the settings, and fit the winner on all rows."""
-    options, training, seed = settings.training, prepared.training, settings.random_state
-    outcome = prepared.outcome[training]
-    if prepared.in_time is None:
-        folds = stratified_folds(outcome, options.folds, seed)
-    else:
-        folds = forward_folds(prepared.in_time.moments.rows(training), outcome, options.folds, seed)
-    return Plan(options.families, {"all rows": None}, folds, None, options.threads)
-
-
 def train_models(
     prepared: PreparedTable,
     features: SelectedFeatures,
@@ -124,8 +77,8 @@ def train_models(
     """
     plan = plan or main_plan(prepared, settings)
     metric, maker = settings.training.selection_metric, BundleMaker(prepared, features.build, settings)
-    searches = _search(maker, plan, on_family)
-    winner = _winner(_best_trials(searches), metric)
+    searches = search_candidates(maker, plan, on_family)
+    winner = choose_winner(searches, metric)
     models, unseen = _evaluated(maker, plan, searches, winner)
     candidates, best = plan.candidates(), models[winner].search.best
     if plan.reference is None:
@@ -168,51 +121,8 @@ def train_models(
     )
 
 
-@dataclass(frozen=True)
-class _Searched:
-    """Search of a candidate, and the seconds that it took."""
-
-    search: Search
-    seconds: float
-
-
-def search_winner(maker: BundleMaker, plan: Plan) -> tuple[Family, Search]:
-    """Search every candidate, and return the winner's family and search."""
-    searches = _search(maker, plan, lambda name: None)
-    winner = _winner(_best_trials(searches), maker.settings.training.selection_metric)
-    return plan.candidates()[winner][0], searches[winner].search
-
-
-def _best_trials(searches: Mapping[str, _Searched]) -> dict[str, Trial]:
-    return {name: searched.search.best for name, searched in searches.items()}
-
-
-def _search(maker: BundleMaker, plan: Plan, on_family: Callable[[str], None]) -> dict[str, _Searched]:
-    """Search every candidate."""
-    training, seed = maker.prepared.training, maker.settings.random_state
-    columns, outcome = maker.prepared.rows(training), maker.prepared.outcome[training]
-    options, metric = maker.settings.training, maker.settings.training.selection_metric
-    search: Callable[[Family, int, Weighting | None], Search]
-    searches = {}
-    with one_library_thread(), open_workers(maker.settings.cluster.address, plan.threads) as workers:
-        if maker.general:
-            folds = capped(plan.folds, seed)
-            customers = None if maker.prepared.customers is None else maker.prepared.customers[training]
-            recipe = RecipeSearch(maker.build, maker.kinds, columns, outcome, folds, metric, seed, workers, customers)
-            search = recipe.search
-        else:
-            validation = CrossValidation(maker.build, columns, outcome, plan.folds, metric, seed, workers)
-            search = lambda family, *others: validation.search(CANDIDATES[family], *others)  # noqa: E731
-        for name, (family, weighting) in plan.candidates().items():
-            started = time.perf_counter()
-            best = search(family, options.trials.get(family, 1), weighting)
-            searches[name] = _Searched(best, time.perf_counter() - started)
-            on_family(name)
-    return searches
-
-
 def _evaluated(
-    maker: BundleMaker, plan: Plan, searches: Mapping[str, _Searched], winner: str
+    maker: BundleMaker, plan: Plan, searches: Mapping[str, Searched], winner: str
 ) -> tuple[dict[str, TrainedModel], NDArray[np.float64]]:
     """Fit the best trial of every candidate on the training rows.
 
@@ -268,22 +178,6 @@ def _search_scores(maker: BundleMaker, plan: Plan, search: Search) -> NDArray[np
     scores = np.full(prepared.training.size, np.nan)
     scores[prepared.training] = search.out_of_fold
     return scores
-
-
-def _winner(trials: Mapping[str, Trial], metric: str) -> str:
-    """Return the candidate with the best mean of the metric over the folds.
-
-    A blend also wins if the best is better by at most one standard error: it averages the best with others, so it is
-    the safer choice of two that the folds cannot tell apart.
-    """
-    sign = -1.0 if HIGHER_IS_BETTER[metric] else 1.0
-    best, *others = sorted(trials, key=lambda name: sign * trials[name].mean(metric))
-    blend = next((name for name in others if name.startswith("blend")), None)
-    if blend is None or len(trials[best].folds) < 2:
-        return best
-    pairs = zip(trials[blend].folds, trials[best].folds, strict=True)
-    gain = np.array([sign * (its[metric] - lowest[metric]) for its, lowest in pairs])
-    return blend if gain.mean() <= gain.std(ddof=1) / np.sqrt(gain.size) else best
 
 
 def _as_evaluated(bundle: Bundle) -> Bundle:
