@@ -192,10 +192,12 @@ def _connected(address: str) -> Iterator["Client"]:
 
 def _started(workers: int) -> Any:
     """Start worker processes on this machine; return them as Dask's cluster."""
+    from dask import config
     from distributed import LocalCluster, Security
 
     try:
-        with _without_interrupts():
+        # Dask would drop copies of shared rows that a worker does not need for two seconds, with what it made of them.
+        with _without_interrupts(), config.set({"distributed.scheduler.active-memory-manager.start": False}):
             return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
