@@ -17,11 +17,12 @@ from churnops.features import Feature, FeatureMatrix, all_features
 from churnops.schema import Column
 from churnops.settings import FeatureSettings
 from churnops.training import recipe, recipe_search
-from churnops.training.encode import FeatureKind
+from churnops.training.candidate_searches import Searched, choose_winner
+from churnops.training.encode import FeatureKind, linear_encoding
 from churnops.training.recipe import Params, Rows, fit_family, kinds_of
 from churnops.training.recipe_search import RecipeSearch, blend_weights, capped, is_capped
 from churnops.training.search import Search, Trial, stratified_folds
-from churnops.training.train import _winner, train_models
+from churnops.training.train import train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained, with_cities
 
 KINDS = tuple(map(FeatureKind, (0, 0, 4, CITIES, 0)))
@@ -135,11 +136,11 @@ def test_boosted_trees_are_the_average_of_xgboosts(family: str):
 def test_a_linear_part_is_scikit_learns():
     table = rows(800)
     blend = fit_family("logistic_regression", {"C": 0.3}, table, KINDS, seed=1)
-    encoded = recipe.encode("linear", table, KINDS, 1)
-    scale = np.where(encoded.encoding.kind == 2, 1.0, encoded.matrix.std(axis=0))
+    encoding, matrix = linear_encoding(table.matrix, table.outcome, KINDS, 1)
+    scale = np.where(encoding.kind == 2, 1.0, matrix.std(axis=0))
     scale[scale == 0.0] = 1.0
-    theirs = LogisticRegression(C=0.3, tol=1e-8, max_iter=10_000).fit(encoded.matrix / scale, table.outcome)
-    expected = theirs.decision_function(encoded.encoding(table.matrix) / scale)
+    theirs = LogisticRegression(C=0.3, tol=1e-8, max_iter=10_000).fit(matrix / scale, table.outcome)
+    expected = theirs.decision_function(encoding(table.matrix) / scale)
     np.testing.assert_allclose(blend.scores(table.matrix), expected, rtol=0, atol=2e-3)
 
 
@@ -207,10 +208,11 @@ def test_a_blend_needs_the_recipe():
 
 
 def test_a_blend_wins_unless_another_family_is_clearly_better():
-    def trial(*losses: float) -> Trial:
-        return Trial({}, tuple({"log_loss": loss} for loss in losses))
+    def searched(*losses: float) -> Searched:
+        best = Trial({}, tuple({"log_loss": loss} for loss in losses))
+        return Searched(Search((best,), best, np.empty(0)), seconds=0.0)
 
-    blend = trial(0.30, 0.32, 0.31)
-    assert _winner({"xgboost": trial(0.29, 0.325, 0.308), "blend": blend}, "log_loss") == "blend"
-    assert _winner({"xgboost": trial(0.28, 0.30, 0.29), "blend": blend}, "log_loss") == "xgboost"
-    assert _winner({"xgboost": trial(0.30), "blend": trial(0.31)}, "log_loss") == "xgboost"
+    blend = searched(0.30, 0.32, 0.31)
+    assert choose_winner({"xgboost": searched(0.29, 0.325, 0.308), "blend": blend}, "log_loss") == "blend"
+    assert choose_winner({"xgboost": searched(0.28, 0.30, 0.29), "blend": blend}, "log_loss") == "xgboost"
+    assert choose_winner({"xgboost": searched(0.30), "blend": searched(0.31)}, "log_loss") == "xgboost"
