@@ -4,27 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from math import ceil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from churnops.alerting.alarms import alarms
 from churnops.alerting.alerts import Alerts
 from churnops.cluster import open_workers
 from churnops.data.accepted import leaks_named
-from churnops.data.identity import Identities, customer_hashes, identify
-from churnops.data.merge import merge
-from churnops.data.preprocess import preprocess
-from churnops.data.read import encode, outcomes, table_paths
-from churnops.data.row_times import times_of
+from churnops.data.read import table_paths
 from churnops.data.skipped import Skipped
 from churnops.data.stored import fetch_tables
-from churnops.data.time_split import Moments, TimeSplit, split_in_time
-from churnops.data.validate import ValidatedData, validate_data
 from churnops.errors import DataError
 from churnops.evaluation.held_out import EvaluatedModels, evaluate_models
 from churnops.evaluation.metrics import Evaluation
@@ -36,6 +28,7 @@ from churnops.monitoring.collect import batch_from_columns, batch_from_table
 from churnops.pipelines.aftermath import Aftermath
 from churnops.pipelines.card import CARD_TAG, card_address
 from churnops.pipelines.conclusions import conclude_run
+from churnops.pipelines.prepare import Prepared, prepare_data, source_paths
 from churnops.pipelines.release import Release, ReleaseCandidate, check_replaceable, release
 from churnops.pipelines.run_monitoring import alert_failure
 from churnops.pipelines.sources import PRODUCTION
@@ -43,7 +36,6 @@ from churnops.project import Project
 from churnops.registry import Registry
 from churnops.registry.reference import save_reference
 from churnops.registry.trained_on import save_trained_on
-from churnops.retraining.comparison import customers_of
 from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.traces import operation
@@ -63,7 +55,6 @@ STEPS = (
     "6/7 Evaluation",
     "7/7 Monitor performance",
 )
-ROWS_PER_FOLD_AND_OUTCOME = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -167,7 +158,7 @@ def run_all(
     options = _ReleaseOptions(deploy, hold, leaks_named(settings.table, accept_leak))
     fetch_tables(settings)
     for sources in (settings.training_tables, settings.data.production):
-        table_paths(_paths(settings, sources))
+        table_paths(source_paths(settings, sources))
     tracker = Tracker(settings)
     with Project.open(settings) as project:
         registry = Registry(tracker, project.folder)
@@ -189,13 +180,11 @@ class _ReleaseOptions:
 
 @dataclass(frozen=True)
 class _Made:
-    """Results of steps 1 to 6: the checked tables, the models, identities and hash of the training rows."""
+    """Results of steps 1 to 6."""
 
-    validated: ValidatedData
+    prepared: Prepared
     trained: TrainedModels
     evaluated: EvaluatedModels
-    trained_on: Identities
-    merged_sha256: str
 
 
 def _run(
@@ -207,7 +196,7 @@ def _run(
 ) -> RunSummary:
     settings = project.settings
     refuse_simulated(
-        _paths(settings, (*settings.training_tables, *settings.data.production)), project.simulated, settings
+        source_paths(settings, (*settings.training_tables, *settings.data.production)), project.simulated, settings
     )
     alerts, aftermath = Alerts.of(settings, project.alerts), Aftermath()
     cycle: MonitoringCycle | None = None
@@ -219,7 +208,7 @@ def _run(
             deployed = _release(project, registry, run, made, options, aftermath)
         with aftermath.warning("the first monitoring cycle failed"):
             if deployed.folder is not None:
-                cycle = _watch(project, alerts, run, made.validated.production)
+                cycle = _watch(project, alerts, run, made.prepared.production)
         if aftermath.text:
             run.tag("churnops.warning", aftermath.text)
     if cycle is not None:
@@ -236,38 +225,16 @@ def _run(
         evaluation_page,
         run.page,
         run.seconds,
-        made.validated.skipped,
+        made.prepared.skipped,
     )
 
 
 def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None]) -> _Made:
     """Run steps 1 to 6."""
-    schema = settings.table
     run.log_source()
-    validated = run.step(
-        STEPS[0],
-        validate_data,
-        _paths(settings, settings.training_tables),
-        _paths(settings, settings.data.production),
-        schema,
-        minimum_class=_rows_needed(settings),
-        max_broken_rows=settings.data.max_broken_rows,
-        by_time=settings.evaluation.in_time,
-    )
-    merged = run.step(STEPS[1], merge, validated.raw, schema)
-    columns, outcome = encode(merged.table, schema), outcomes(merged.table, schema) == 1.0
-    prepared = run.step(
-        STEPS[2],
-        preprocess,
-        columns,
-        outcome,
-        schema.model_inputs,
-        sha256=merged.sha256,
-        held_out=_held_out(merged.table, outcome, settings),
-        seed=settings.random_state,
-    )
-    one_hot = settings.training.recipe == "report"
-    features = run.step(STEPS[3], select_features, prepared, schema, settings.features, one_hot=one_hot)
+    ready = prepare_data(settings, run, STEPS[:3])
+    prepared, one_hot = ready.table, settings.training.recipe == "report"
+    features = run.step(STEPS[3], select_features, prepared, settings.table, settings.features, one_hot=one_hot)
     trained = run.step(STEPS[4], train_models, prepared, features, settings, on_family=on_family)
     evaluated = run.step(
         STEPS[5],
@@ -277,26 +244,11 @@ def _train(settings: Settings, run: PipelineRun, on_family: Callable[[str], None
         trained.refit.with_metadata(metrics={}, lineage=_lineage(run)),
         prepared,
         settings,
-        skipped=validated.skipped,
+        skipped=ready.skipped,
         left_out=features.left_out,
         refits=WinnerRefits(trained, prepared, features, settings),
     )
-    trained_on = identify(columns, customers_of(merged.table, schema), [c.name for c in schema.model_inputs])
-    return _Made(validated, trained, evaluated, trained_on, merged.sha256)
-
-
-def _held_out(
-    table: pl.DataFrame, outcome: NDArray[np.bool_], settings: Settings
-) -> float | NDArray[np.bool_] | TimeSplit:
-    """Return the share of rows to hold out at random, the split in time, or for small tables a mask of no rows."""
-    options = settings.evaluation
-    if options.split == "repeated":
-        return np.zeros(outcome.shape, np.bool_)
-    if not options.in_time:
-        return options.holdout_fraction
-    schema, horizon = settings.table, settings.journal.label_horizon
-    moments = Moments(times_of(table, schema), customer_hashes(customers_of(table, schema)), horizon)
-    return split_in_time(moments, outcome, options.holdout_fraction, settings.random_state)
+    return _Made(ready, trained, evaluated)
 
 
 def _watch(
@@ -307,21 +259,9 @@ def _watch(
     with alert_failure(log, alerts, settings, PRODUCTION):
         deployed = project.require_deployed()
         batch = _batch(production, deployed)
-        tables = table_paths(_paths(settings, settings.data.production))
+        tables = table_paths(source_paths(settings, settings.data.production))
         simulated = any(is_simulated(table, project.simulated) for table in tables)
         return run.step(STEPS[6], ModelMonitor(settings, log).run_batch, deployed, replace(batch, simulated=simulated))
-
-
-def _rows_needed(settings: Settings) -> int:
-    """Return the minimum number of rows of each outcome in all tables, so that every fold and the holdout get some."""
-    in_folds = settings.training.folds * ROWS_PER_FOLD_AND_OUTCOME
-    if settings.evaluation.split == "repeated":
-        return in_folds
-    return max(in_folds, ceil(1 / settings.evaluation.holdout_fraction))
-
-
-def _paths(settings: Settings, sources: tuple[str, ...]) -> list[Path]:
-    return [settings.path(source) for source in sources]
 
 
 def _lineage(run: PipelineRun) -> dict[str, Any]:
@@ -334,10 +274,10 @@ def _release(
     """Register the winner's refit, and release it."""
     bundle, run_id, models = made.evaluated.bundle, run.runs[STEPS[5]], project.models
     auc = made.evaluated.evaluations[made.evaluated.winner].metrics["roc_auc"].value
-    tags = {"roc_auc": f"{auc:.4f}", "training_sha256": made.merged_sha256, "reason": "main job"}
+    tags = {"roc_auc": f"{auc:.4f}", "training_sha256": made.prepared.table.sha256, "reason": "main job"}
     tags[CARD_TAG] = card_address(run_id)
     version = registry.register(bundle, run.models[run_id], run_id, tags)
-    save_trained_on(models, bundle.content_sha256, made.trained_on)
+    save_trained_on(models, bundle.content_sha256, made.prepared.trained_on)
     save_reference(models, bundle.content_sha256, made.trained.reference)
     project.place.share_customers(bundle.content_sha256)
     candidate = ReleaseCandidate(

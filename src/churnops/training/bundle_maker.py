@@ -88,7 +88,9 @@ class BundleMaker:
     ) -> Bundle:
         """Fit one trial's hyperparameters on the chosen rows, and add a reference profile and probe rows."""
         schema, prepared = self.settings.table, self.prepared
-        columns = {column.name: prepared.columns[column.name][rows] for column in schema.model_inputs}
+        columns = {column.name: prepared.columns[column.name] for column in schema.model_inputs}
+        if not rows.all():  # a copy of all rows would take as much memory as the table
+            columns = {name: values[rows] for name, values in columns.items()}
         present = [column.name for column in schema.inputs if column.name in prepared.columns]
         imputer = Imputer.fit(columns, schema.model_inputs)
         estimator = self._estimator(family, trial, self._matrix(imputer, columns), rows, weight)

@@ -135,8 +135,9 @@ class EncodedRows:
 
     Attributes
     ----------
-    matrix
-        Shape (n, m); for a linear model, less the mean and divided by the scale of each column.
+    rows
+        Rows with the encoded matrix, shape (n, m); for a linear model, less the mean and divided by the scale of each
+        column.
     directions
         Direction of each encoded column, as in `FeatureKind`; None if no feature has one.
     scaling
@@ -145,7 +146,6 @@ class EncodedRows:
     """
 
     encoding: Encoding
-    matrix: Matrix
     rows: Rows
     directions: NDArray[np.int8] | None
     scaling: tuple[Matrix, Matrix] | None = None
@@ -170,7 +170,7 @@ def encode(form: Form, rows: Rows, kinds: Kinds, seed: int) -> EncodedRows:
         )
     directions = np.array([kind.direction for kind in kinds], np.int8)[encoding.owner]
     directions[encoding.kind == EQUAL] = 0  # columns of missing values
-    return EncodedRows(encoding, matrix, rows, directions if directions.any() else None, scaling)
+    return EncodedRows(encoding, replace(rows, matrix=matrix), directions if directions.any() else None, scaling)
 
 
 def _scale(matrix: Matrix, encoding: Encoding) -> tuple[Matrix, Matrix]:
@@ -219,13 +219,15 @@ def fit_forest(family: str, encoded: EncodedRows, params: Params, seed: int) -> 
     # A list, because scikit-learn changes the signs of an array of int8 in place, once for each tree.
     directions = None if encoded.directions is None else encoded.directions.tolist()
     estimator = make(random_state=seed, monotonic_cst=directions, **params)
-    return export(estimator.fit(encoded.matrix, encoded.rows.outcome, sample_weight=encoded.rows.weight))
+    rows = encoded.rows
+    return export(estimator.fit(rows.matrix, rows.outcome, sample_weight=rows.weight))
 
 
 def fit_linear(encoded: EncodedRows, params: Params) -> LinearModel:
     """Fit a logistic regression to the rows of form `linear`."""
     assert encoded.scaling is not None
-    scaled, rows, (mean, scale) = encoded.matrix, encoded.rows, encoded.scaling
+    rows, (mean, scale) = encoded.rows, encoded.scaling
+    scaled = rows.matrix
     if encoded.directions is None:
         regression = LogisticRegression(C=params["C"], solver="newton-cholesky").fit(scaled, rows.outcome, rows.weight)
         intercept, coefficients = regression.intercept_[0], regression.coef_[0]
@@ -253,7 +255,7 @@ def boost(
         given["monotone_constraints"] = tuple(encoded.directions.tolist())
     fixed = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "nthread": 1}
     # Takes less memory than a DMatrix, and the trees are the same.
-    training = xgboost.QuantileDMatrix(encoded.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
+    training = xgboost.QuantileDMatrix(rows.matrix, label=rows.outcome, weight=rows.weight, nthread=1)
     watched = []
     if stop is not None:
         watched = [(xgboost.DMatrix(stop[0], label=stop[1], nthread=1), "stop")]
@@ -278,10 +280,10 @@ def _boosters(encoded: EncodedRows, params: Params, seed: int) -> list[xgboost.B
         return [boost(encoded, params, each, trees) for each in seeds]
     boosters = []
     for each in seeds:
-        stop = encoded.rows.draw(0.1, each)
-        training = replace(encoded, matrix=encoded.matrix[~stop], rows=encoded.rows.chosen(~stop))
+        drawn = encoded.rows.draw(0.1, each)
+        stop, training = encoded.rows.chosen(drawn), replace(encoded, rows=encoded.rows.chosen(~drawn))
         # Their churn rates of levels come from other rows, as those of the training rows.
-        booster = boost(training, params, each, 2 * MAX_TREES, (encoded.matrix[stop], encoded.rows.outcome[stop]))
+        booster = boost(training, params, each, 2 * MAX_TREES, (stop.matrix, stop.outcome))
         boosters.append(booster[: booster.best_iteration + 1])
     return boosters
 
