@@ -342,7 +342,7 @@ def test_a_defect_in_a_step_fails_the_run_and_is_not_swallowed(fresh: Settings, 
         print("about to fail")  # noqa: T201
         raise ZeroDivisionError
 
-    monkeypatch.setattr("churnops.pipelines.run_all.merge", broken)
+    monkeypatch.setattr("churnops.pipelines.prepare.merge", broken)
     seen: list[tuple[str, str]] = []
     with pytest.raises(ZeroDivisionError):
         run_all(fresh, progress=lambda step, state: seen.append((step, state)))
