@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.decision.call_list import ListMaker
     from churnops.journal import DecisionLog, DeploymentLog, Engine, Journal
     from churnops.journal.alerts import AlertLog
+    from churnops.journal.arm_outcomes import ExposureStore
     from churnops.journal.call_lists import CallListStore
     from churnops.journal.contacts import ContactLog
     from churnops.journal.cycles import CycleLog
@@ -220,6 +221,13 @@ class Project:
             settings.evaluation.confidence,
             settings.random_state,
         )
+
+    @cached_property
+    def exposures(self) -> "ExposureStore":
+        """Customers of splits, and the arm that answered each of them."""
+        from churnops.journal.arm_outcomes import ExposureStore
+
+        return ExposureStore(self.engine)
 
     @cached_property
     def simulated(self) -> "SimulatedFiles":

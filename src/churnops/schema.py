@@ -62,6 +62,8 @@ WARNINGS = "prediction_warnings"
 """Column of the API's answers to files. It is newer than the others, so Schemas of earlier models may have it."""
 DECISION = "decision_version"
 """Column with the version of the decision policy, if one is set. Schemas of earlier models may have it, too."""
+ARM = "experiment_arm"
+"""Column of answers while a split runs: `champion` or `challenger`. As new as the column above."""
 RESERVED = (
     "churn_probability",
     "churn_prediction",
@@ -72,6 +74,7 @@ RESERVED = (
     "prediction_id",
     WARNINGS,
     DECISION,
+    ARM,
 )
 """Columns that scoring adds, see `Schema.added`. A config file cannot declare them."""
 SIMULATED = "churnops_simulated"
@@ -318,6 +321,12 @@ class Column(BaseModel):
         return f"{self.name} ('{self.alias}')" if self.alias and self.alias != self.name else self.name
 
 
+CUSTOMER_ID = Column(
+    name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
+)
+"""Column of the customer's id if the Schema declares none."""
+
+
 class Schema(BaseModel):
     """The columns of the customer table, in order; exactly one is the target, at most one the id.
 
@@ -369,7 +378,7 @@ class Schema(BaseModel):
         if twice:
             raise ValueError(f"these names or aliases are declared twice: {', '.join(twice[:MAX_ERRORS])}")
         if reserved := sorted(
-            h for h in headers if (h in RESERVED and h not in (WARNINGS, DECISION)) or is_marked([h])
+            h for h in headers if (h in RESERVED and h not in (WARNINGS, DECISION, ARM)) or is_marked([h])
         ):
             raise ValueError(f"'{reserved[0]}' is a column that churnops adds: rename yours")
         kinds = [c.kind for c in self.columns]

@@ -50,6 +50,9 @@ class ProbeAnswer(BaseModel):
     decision_version: int | None = Field(
         None, description="Version of the decision policy behind churn_prediction; absent if nobody has set a policy"
     )
+    experiment_arm: Literal["champion", "challenger"] | None = Field(
+        None, description="The customer's arm while a split runs; absent otherwise"
+    )
 
 
 class PredictionAnswer(ProbeAnswer):

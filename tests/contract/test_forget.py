@@ -6,8 +6,10 @@ import pytest
 from sqlalchemy import Engine, select
 
 from churnops.journal import Label, open_database
+from churnops.journal.arm_outcomes import ExposureStore
 from churnops.journal.call_lists import CallListStore, ListedCustomer
 from churnops.journal.contacts import Contact, ContactLog
+from churnops.journal.exposures import Exposure, sort_exposures
 from churnops.journal.forget import count_customer, forget_customer, rewrite_unused_pages
 from churnops.journal.labels import write_labels
 from churnops.journal.newest_scores import follow_predictions
@@ -37,6 +39,10 @@ def record(engine: Engine) -> None:
     on_list = [ListedCustomer(place, name, None, 0.5, None, None, (), "") for place, name in enumerate((ANN, BOB), 1)]
     CallListStore(engine).add("week 1", {}, {}, on_list, by=None, after=0)
     ContactLog(engine).record([Contact(ANN, "reached"), Contact(BOB, "kept", call_list=1)])
+    exposed = [Exposure(experiment, customer, None, 0, True, False) for customer in (ANN, BOB)]
+    ExposureStore(engine).write(exposed)
+    sort_exposures(engine)
+    ExposureStore(engine).write(exposed)
     with engine.begin() as connection:
         log_customers(connection, [ANN, BOB])
 
@@ -44,7 +50,7 @@ def record(engine: Engine) -> None:
 def test_every_row_of_the_customer_goes_and_no_other(engine: Engine) -> None:
     record(engine)
     counts = {"labels": 2, "shadow_scores": 1, "predictions": 2}
-    counts |= {"customers": 1, "customers_log": 1, "online_rows": 0}
+    counts |= {"customers": 1, "customers_log": 1, "exposures": 1, "exposures_log": 1, "online_rows": 0}
     counts |= {"newest_scores": 1, "call_list_rows": 1, "contacts": 1}
     assert count_customer(engine, ANN) == count_customer(engine, BOB) == counts
     assert forget_customer(engine, ANN) == counts

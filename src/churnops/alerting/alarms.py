@@ -63,6 +63,15 @@ def rollback(model_version: str, reason: str, link: str) -> Alarm:
     return Alarm("rolled_back", "warning", f"Rolled back to {model_version}", (_sentence(reason),), link)
 
 
+def slow_challenger(challenger: str, champion: str, split: int) -> Alarm:
+    """Return the event that a split has ended because its challenger was slow."""
+    facts = (
+        f"The challenger {challenger} took too long three times (setting api.challenger_milliseconds).",
+        f"The deployed model {champion} answers all customers again; no answer was lost.",
+    )
+    return Alarm("split_stopped", "warning", f"Split {split} has stopped", facts)
+
+
 def _alarm(verdict: Trigger | Caution, report: Report, link: str) -> Alarm:
     message = MESSAGES[verdict.name]
     severity = verdict.severity if isinstance(verdict, Caution) else message.severity

@@ -28,6 +28,7 @@ Subject = Literal[
     "retraining_failed",
     "deployed",
     "rolled_back",
+    "split_stopped",
 ]
 
 _NAMES: Mapping[str, str] = {  # the other subjects' names are their own words

@@ -4,7 +4,8 @@ import logging
 import time
 from dataclasses import dataclass
 
-from churnops.api.served import Served, load_served
+from churnops.api.served import Served, decided, load_served
+from churnops.decision.policy import DecisionPolicy
 from churnops.errors import BundleError, ChurnopsError
 from churnops.journal.experiments import Experiment, ExperimentStore
 from churnops.registry.place import Place
@@ -42,7 +43,14 @@ class ServedChallenger:
         self._place = place
         self._simulated = simulated
         self._next_load = 0.0
+        self._policy = DecisionPolicy()
         self.current: RunningExperiment | None = None
+
+    def decide(self, policy: DecisionPolicy) -> None:
+        """Flag the customers of later requests by a policy, as `ServedModel.decide` does."""
+        self._policy, running = policy, self.current
+        if running is not None and running.served is not None:
+            self.current = RunningExperiment(running.experiment, decided(running.served, policy))
 
     def refresh(self) -> None:
         """Read the running experiment, and load its challenger.
@@ -70,4 +78,4 @@ class ServedChallenger:
             log.error("the challenger of %s %d cannot be loaded: %s", experiment.kind, experiment.id, error)
             return None
         log.info("challenger %s of %s %d is loaded", served.version, experiment.kind, experiment.id)
-        return served
+        return decided(served, self._policy)

@@ -16,6 +16,7 @@ from churnops.api.work import STEP_ROWS, Steps, at_once
 from churnops.dates import date_text, days_of
 from churnops.limits import MAX_ERRORS, MAX_HINTS
 from churnops.schema import (
+    CUSTOMER_ID,
     MAX_ID_LENGTH,
     Column,
     Columns,
@@ -27,11 +28,6 @@ from churnops.wire import FieldError
 
 _PREFIX = "column_"  # before the model's attributes: pydantic reserves names that a column may have, such as `copy`
 MAX_SHOWN = 64  # characters of an unknown field's name in a message
-CUSTOMER_ID = Column(
-    name="customer_id", kind="id", required=False, nullable=True, description="A string that is unique to each customer"
-)
-"""Column of the customer's id if the Schema declares none."""
-
 REFUSED = "the customer is simulated, and predictions are recorded as production data: send real customers only"
 """Reason to refuse a simulated customer."""
 

@@ -74,6 +74,7 @@ async def _serving(app: "Application", settings: Settings | None, metrics: Metri
     await service.refresh_keys()
     await service.refresh_policy()
     await service.refresh_model()
+    await service.refresh_challenger()
     # Loaded objects stay, so the garbage collector need not visit them.
     gc.collect()
     gc.freeze()

@@ -48,6 +48,17 @@ class Metrics:
             ["column"],
             registry=registry,
         )
+        self.split_answers = Counter(
+            "churnops_split_answers",
+            "Answered customers of a split, by their arm and the model that answered.",
+            ["arm", "model_version"],
+            registry=registry,
+        )
+        self.split_without_id = Counter(
+            "churnops_split_without_id",
+            "Customers without an id that the champion answered while a split was running.",
+            registry=registry,
+        )
         self._model = Gauge(
             "churnops_model_info",
             "1 for the deployed model, 0 for earlier ones.",
@@ -74,12 +85,9 @@ class Metrics:
         """Count one request."""
         self._seconds_child(route, method, status).observe(seconds)
 
-    def predictions(self, version: str, churners: int, others: int) -> None:
-        """Count answered customers, by prediction."""
-        if churners:
-            self._prediction_child(version, "true").inc(churners)
-        if others:
-            self._prediction_child(version, "false").inc(others)
+    def predictions(self, version: str, churn: bool, count: int) -> None:
+        """Count answered customers with a prediction."""
+        self._prediction_child(version, "true" if churn else "false").inc(count)
 
     def model(self, version: str | None, refused: bool) -> None:
         """Set the deployed model, and whether a newer one is refused."""

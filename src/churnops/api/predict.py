@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from churnops.api.body import read_body
 from churnops.api.customers import NamedCustomer
 from churnops.api.online import Customer, Stored, columns_of, stored_rows, with_times
-from churnops.api.predictions import answer, unknown_levels
+from churnops.api.predictions import of_model, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.service import Service
 from churnops.api.strict_json import parse_json
@@ -45,11 +45,11 @@ class Predict:
         if isinstance(customer, NamedCustomer):
             stored = await stored_rows(service, receive, [customer], numbered=False)
         record, row = columns_of(served.form, customer, stored)
-        answers, rows = answer(served, [record], state["client"].key)
+        answers, rows = service.split.answer(served, [record], state["client"].key)
         with_times(answers, [row])
         await service.recorder.record(rows)
         service.recorder.count_unknown(unknown_levels(answers))
-        if service.live is not None:
+        if service.live is not None and of_model(served, rows):
             service.live.add_one(served, record, rows[0].churn_probability)
         content = to_json(answers[0])
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]

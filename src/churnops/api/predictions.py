@@ -11,6 +11,7 @@ from churnops.api.metrics import Metrics
 from churnops.api.problems import Problem
 from churnops.api.served import Served
 from churnops.errors import ChurnopsError, JournalError
+from churnops.journal.exposures import Exposure
 from churnops.journal.layouts import pack_reasons
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.journal.writer import JournalWriter
@@ -20,11 +21,11 @@ from churnops.traces import span
 log = logging.getLogger("churnops.api")
 
 SOURCE = "api"
+Answers = tuple[list[dict[str, Any]], list[PredictionRow]]
+"""Answers to customers, and their rows for the journal, in the same order."""
 
 
-def answer(
-    served: Served, records: Sequence[Record], key: str | None
-) -> tuple[list[dict[str, Any]], list[PredictionRow]]:
+def answer(served: Served, records: Sequence[Record], key: str | None) -> Answers:
     """Score and explain checked customers; return the answers and their rows for the journal.
 
     Parameters
@@ -101,21 +102,35 @@ def unknown_levels(answers: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return Counter(name for item in answers for name in item.get("unknown", ()))
 
 
-class Recorder:
-    """Records predictions before they are sent; `writer` is None if the settings turn recording off.
+def of_model(served: Served, rows: Sequence[PredictionRow]) -> list[int]:
+    """Return the positions of the rows that a model answered."""
+    return [place for place, row in enumerate(rows) if row.layout is served.layout]
 
-    `on_recorded` is called with recorded rows.
+
+class Recorder:
+    """Records predictions before they are sent.
+
+    Parameters
+    ----------
+    writer
+        None if the settings turn recording off.
+    exposures
+        Returns the exposures of rows in a split.
+    on_recorded
+        Called with recorded rows.
     """
 
     def __init__(
         self,
         writer: JournalWriter | None,
         metrics: Metrics,
+        exposures: Callable[[Sequence[PredictionRow]], Sequence[Exposure]],
         on_recorded: Callable[[Sequence[PredictionRow]], None],
         *,
         required: bool,
     ) -> None:
         self._writer = writer
+        self._exposures = exposures
         self._metrics = metrics
         self._on_recorded = on_recorded
         self._required = required
@@ -128,10 +143,11 @@ class Recorder:
         Problem
             503 if they cannot be committed and the settings require it.
         """
+        exposures = self._exposures(rows)
         if self._writer is not None:
             try:
                 with span("record", {"churnops.rows": len(rows)}):
-                    await self._writer.append(rows)
+                    await self._writer.append(rows, exposures)
             except JournalError as error:
                 self._metrics.journal_failures.inc(len(rows))
                 log.error("%d predictions are not recorded: %s", len(rows), error)
@@ -140,8 +156,8 @@ class Recorder:
                     raise Problem(503, "journal", detail, headers={"Retry-After": "1"}) from None
             else:
                 self._on_recorded(rows)
-        churners = sum(row.churn_prediction for row in rows)
-        self._metrics.predictions(rows[0].layout.model_version, churners, len(rows) - churners)
+        for (version, churn), count in Counter((r.layout.model_version, r.churn_prediction) for r in rows).items():
+            self._metrics.predictions(version, churn, count)
 
     def count_unknown(self, levels: Mapping[str, int]) -> None:
         """Count unknown levels, by column."""

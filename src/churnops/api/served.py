@@ -125,7 +125,7 @@ class ServedModel:
                 return
             self._seen = target
             self._refused_inode = None
-            self.current = _decided(loaded, self.policy)
+            self.current = decided(loaded, self.policy)
             self.refused = None
             log.info("model %s is loaded from %s", loaded.version, loaded.folder)
 
@@ -133,7 +133,7 @@ class ServedModel:
         """Flag the customers of later requests by a policy; each request is answered by one policy as a whole."""
         self.policy = policy
         if self.current is not None:
-            self.current = _decided(self.current, policy)
+            self.current = decided(self.current, policy)
 
     def _refuse(self, reason: str) -> None:
         self.refused = reason
@@ -141,7 +141,8 @@ class ServedModel:
         log.error("the deployed model is refused, %s: %s", still, reason)
 
 
-def _decided(served: Served, policy: DecisionPolicy) -> Served:
+def decided(served: Served, policy: DecisionPolicy) -> Served:
+    """Return a loaded model under a policy."""
     bundle = under_policy(served.bundle, policy)
     return served if bundle is served.bundle else replace(served, bundle=bundle)
 

@@ -17,6 +17,7 @@ from churnops.api.presence import Presence
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.shadow import Shadow
+from churnops.api.split import Split
 from churnops.api.stopping import CLOSE_SECONDS
 from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
@@ -25,6 +26,8 @@ from churnops.decision.policy import DecisionPolicy
 from churnops.errors import ChurnopsError
 from churnops.experiments.shadow import last_look, look_at
 from churnops.journal.database import is_sqlite_file
+from churnops.journal.experiments import Experiment
+from churnops.journal.exposures import sort_exposures
 from churnops.journal.newest_scores import follow_predictions
 from churnops.journal.partitions import ensure_partitions
 from churnops.journal.profiles import ProfileStore
@@ -44,7 +47,6 @@ STORE_SECONDS = 2.0  # between two looks at an object store of models
 COPY = "the copy of the deployed model"
 KEY_SECONDS = 2.0  # between two reads of the API keys
 POLICY_SECONDS = 2.0  # between two reads of the decision policy
-EXPERIMENT_SECONDS = 2.0  # between two reads of the running experiment
 EVIDENCE_EVERY = timedelta(hours=1)  # between two looks at a shadow's evidence, over all processes
 SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts or reads; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
@@ -72,20 +74,26 @@ class Service:
                 inline=inline,
                 max_pending=max(MAX_PENDING, 2 * settings.api.max_batch_rows),
             )
-        self._place = project.place
-        self.challenger = ServedChallenger(project.experiments, self._place, simulated=settings.demonstration)
-        self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, metrics.shadow)
-        self.recorder = Recorder(self._writer, metrics, self.shadow.add, required=settings.journal.required)
         self.access = Access(project.keys, settings.api.rate_limit, settings.api.require_key)
         self.work = Work(settings.api.max_body_bytes)
         self.model = ServedModel(project.models, self.work.housekeeping, simulated=settings.demonstration)
+        self._place = project.place
+        self.challenger = ServedChallenger(project.experiments, self._place, simulated=settings.demonstration)
+        seconds = settings.api.challenger_milliseconds / 1000
+        self.split = Split(self.challenger, project.experiments, metrics, seconds, self._announce_slow)
+        self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, metrics.shadow)
+        self.recorder = Recorder(
+            self._writer, metrics, self.split.exposures, self.shadow.add, required=settings.journal.required
+        )
         self._presence = Presence(project.replicas, self.model, self._place, lambda: self._failing.get(COPY))
         self._question: asyncio.Future[None] | None = None
         self.live = None
         if settings.api.live_drift:
             self.live = LiveDrift(ProfileStore(project.engine), settings.monitoring, metrics.live)
         self.feast = FeastServer.of(settings)
-        self.uploads = Uploads(self.recorder, settings.api, self.work, self.live, safe_csv=settings.safe_csv)
+        self.uploads = Uploads(
+            self.recorder, self.split, settings.api, self.work, self.live, safe_csv=settings.safe_csv
+        )
         self._failing: dict[str, str] = {}
         self._stopping = False
         self.entries_ahead: tuple[str, ...] = ()
@@ -119,6 +127,7 @@ class Service:
         policy = await self.work.housekeeping.run(self._read_policy)
         if policy is not None and policy != self.model.policy:
             self.model.decide(policy)
+            self.challenger.decide(policy)
             log.info("decision policy %d is in force", policy.version)
 
     async def follow_policy(self) -> None:
@@ -142,8 +151,21 @@ class Service:
     async def follow_experiment(self) -> None:
         """Follow the running experiment until cancelled; if that fails, the known one stays."""
         while True:
-            await self._watch("the running experiment", self.challenger.refresh)
-            await asyncio.sleep(EXPERIMENT_SECONDS)
+            await self.refresh_challenger()
+            await self._watch("the counts of the split", self.split.write_counts)
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def refresh_challenger(self) -> None:
+        """Read the running experiment, and load its challenger."""
+        await self._watch("the running experiment", self.challenger.refresh)
+
+    def _announce_slow(self, experiment: Experiment) -> None:
+        """Send the alert that a split has ended because its challenger is slow."""
+        from churnops.alerting.alarms import slow_challenger
+        from churnops.alerting.alerts import Alerts
+
+        alarm = slow_challenger(experiment.challenger_name, experiment.champion_name, experiment.id)
+        Alerts.of(self.settings, self.project.alerts).announce(alarm)
 
     async def look(self) -> None:
         """Follow deployments until cancelled."""
@@ -174,6 +196,7 @@ class Service:
             await self._watch("the evidence of the shadow", self._show_shadow)
             await self._watch("the table of customers with a prediction", self._sort_customers)
             await self._watch("the table of newest scores", self._follow_predictions)
+            await self._watch("the table of exposures", self._sort_exposures)
             if (live := self.live) is not None:
                 await self._watch("live drift", partial(live.merge, self.model.current))
             await asyncio.sleep(WATCH_SECONDS)
@@ -238,6 +261,10 @@ class Service:
         """Keep each customer's newest score in the table that call lists are made of."""
         column = newest_policy(self.project.policies).value_column
         self._in_parts(partial(follow_predictions, self.project.engine, column))
+
+    def _sort_exposures(self) -> None:
+        """Sort new exposures into the table that reports of a split read."""
+        self._in_parts(partial(sort_exposures, self.project.engine))
 
     def _in_parts(self, work: Callable[[], bool]) -> None:
         for _ in range(SORTED_PARTS):

@@ -19,6 +19,7 @@ from churnops.cli import (  # noqa: F401  (their commands join `main`)
     run,
     service,
     shadow,
+    split,
 )
 from churnops.cli.root import main
 

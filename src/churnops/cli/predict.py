@@ -1,8 +1,15 @@
 """The command predict: score a file, a folder or a query."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from churnops.cli.root import json_option, local_table, main, missing_option, settings_of, show_done
+from churnops.cli.root import json_option, local_table, main, missing_option, settings_of, show_done, warn
+
+if TYPE_CHECKING:
+    from churnops.experiments.split import RunningSplit
+    from churnops.project import Project
 
 
 @main.command()
@@ -45,6 +52,9 @@ def predict(
 
     IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
 
+    While a split runs (`churnops split`), the challenger scores the customers of its arm. OUT then also has the column
+    experiment_arm, and model_version names the model that scored each row.
+
     A level that a category does not have is scored as other. A file of at least 100 customers is refused if more than
     5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
     counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
@@ -59,12 +69,15 @@ def predict(
     settings = settings_of(ctx)
     project = Project(settings)
     project.place.refresh()
+    split = _running_split(project)
     table = local_table(settings, source)
     with (
         command("churnops predict", settings.traces),
         rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
         result(settings, target, [source], overwrite=force) as (written, overwrite),
     ):
+        if split is not None and split.message:
+            on_message(split.message)
         scorer = FileScorer(
             project.models,
             explain,
@@ -72,11 +85,16 @@ def predict(
             accept_unknown=accept_unknown,
             accept_missing=accept_missing,
             decided=project.decided,
+            arms=split.arms if split else None,
         )
         by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
         done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
         for sentence in done.unknown + done.empty:
             on_message(sentence)
+        if split is not None:
+            from churnops.experiments.scored_files import record_exposures
+
+            record_exposures(project, split.experiment, written, project.require_deployed().schema)
     document = {
         "rows": done.rows,
         "predicted_to_churn": done.churners,
@@ -87,8 +105,25 @@ def predict(
         "replaced_columns": done.replaced,
         "unknown_levels": list(done.unknown),
         "empty_cells": list(done.empty),
+        **({"experiment": split.experiment.id} if split else {}),
     }
     if done.decision_version:
         document["decision_version"] = done.decision_version
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))
+
+
+def _running_split(project: "Project") -> "RunningSplit | None":
+    """Return the running split; None if there is none, or the project has no journal."""
+    settings = project.settings
+    url = settings.database_url(settings.journal.url)
+    if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).is_file():
+        return None
+    from churnops.errors import JournalError
+    from churnops.experiments.split import running_split
+
+    try:
+        return running_split(project, project.require_deployed())
+    except JournalError as error:
+        warn(f"the deployed model scores all customers, because the journal does not say whether a split runs: {error}")
+        return None

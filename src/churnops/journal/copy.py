@@ -22,6 +22,7 @@ from churnops.journal.tables import (
     customers_history,
     customers_log,
     experiments,
+    exposures_log,
     metadata,
     moment,
     newest_scores,
@@ -35,6 +36,7 @@ from churnops.journal.tables import (
 TRANSIENT = {
     customers_log.name,
     customers_history.name,
+    exposures_log.name,
     newest_scores.name,
     newest_scores_state.name,
     online_rows.name,

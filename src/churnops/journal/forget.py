@@ -14,6 +14,9 @@ from churnops.journal.tables import (
     contacts,
     customers,
     customers_log,
+    experiments,
+    exposures,
+    exposures_log,
     labels,
     newest_scores,
     online_rows,
@@ -112,6 +115,9 @@ def _rows_of(customer: str, ids: Sequence[str]) -> Iterator[tuple[Table, list[Co
     yield labels, [and_(kind == "customer", subject == customer), *by_prediction]
     yield shadow_scores, [shadow_scores.c.id.in_(part) for part in parts]
     yield predictions, [predictions.c.id.in_(part) for part in parts]
+    in_any = exposures.c.experiment.in_(select(experiments.c.id))  # lets the key of the table find the rows
+    yield exposures, [and_(in_any, exposures.c.customer_id == customer)]
+    yield exposures_log, [exposures_log.c.customer_id == customer]
     yield customers, [customers.c.hash == hash_]
     yield customers_log, [customers_log.c.hash == hash_]
     yield online_rows, [online_rows.c.customer_id == customer]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from churnops.journal.exposures import Exposure, log_exposures
 from churnops.journal.inserts import insert_rows
 from churnops.journal.layouts import Layout
 from churnops.journal.seen import log_customers
@@ -101,8 +102,8 @@ def _random_bits() -> int:
         return int(first)
 
 
-def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
-    """Write rows in one transaction, without rows whose id is in the journal already.
+def write_predictions(engine: Engine, rows: Sequence[PredictionRow], exposures: Sequence[Exposure] = ()) -> None:
+    """Write rows and their exposures in one transaction, without rows whose id is in the journal already.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def write_predictions(engine: Engine, rows: Sequence[PredictionRow]) -> None:
         If the database refuses the rows. Nothing is written then.
     """
     with engine.begin() as connection:
-        insert_predictions(connection, rows)
+        insert_predictions(connection, rows, exposures)
 
 
 def write_nothing(engine: Engine) -> None:
@@ -130,9 +131,12 @@ def write_nothing(engine: Engine) -> None:
         connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = version_num")  # noqa: S608
 
 
-def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
-    """Insert rows in the caller's transaction."""
+def insert_predictions(
+    connection: Connection, rows: Sequence[PredictionRow], exposures: Sequence[Exposure] = ()
+) -> None:
+    """Insert rows and their exposures in the caller's transaction."""
     keep_layouts(connection, (row.layout for row in rows))
     values = [(row.id, microseconds(row.at), row.customer_id, row.layout.id, *row[4:]) for row in rows]
     insert_rows(connection, predictions.name, _COLUMNS, values, skip_known=True)
     log_customers(connection, [row.customer_id for row in rows if row.customer_id is not None])
+    log_exposures(connection, exposures)

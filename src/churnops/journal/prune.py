@@ -1,18 +1,18 @@
-"""Removal of old predictions, with their labels and shadow scores."""
+"""Removal of old predictions, with their labels and shadow scores, and of ended splits' customers."""
 
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, select, tuple_
 from sqlalchemy.exc import OperationalError
 
 from churnops.errors import JournalError
 from churnops.journal import newest_scores, online_rows
 from churnops.journal.database import answering, exclusive, run
 from churnops.journal.partitions import month_partitions, next_month
-from churnops.journal.tables import labels, microseconds, predictions, shadow_scores
+from churnops.journal.tables import experiments, exposures, labels, microseconds, predictions, shadow_scores
 
 PART = 1_000
 """Number of predictions that one transaction removes; other writers wait for it."""
@@ -82,6 +82,8 @@ def prune(engine: Engine, before: datetime) -> PrunedPredictions:
             time.sleep(PAUSE_SECONDS)
         newest_scores.remove_older(engine, before)
         online_rows.remove_older(engine, before)
+        while _remove_exposures(engine, before):
+            time.sleep(PAUSE_SECONDS)
         rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
         return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free)
 
@@ -99,6 +101,15 @@ def _remove_part(engine: Engine, before: datetime) -> PrunedPredictions:
         own = _remove_belongings(connection, ids)
         connection.execute(delete(predictions).where(chosen))
     return PrunedPredictions(len(ids), own, 0)
+
+
+def _remove_exposures(engine: Engine, before: datetime) -> int:
+    """Remove customers of splits that ended before a time, `PART` at most; return their number."""
+    ended = select(experiments.c.id).where(experiments.c.ended_at < microseconds(before))
+    columns = (exposures.c.experiment, exposures.c.customer_id)
+    oldest = select(*columns).where(exposures.c.experiment.in_(ended)).limit(PART)
+    with exclusive(engine) as connection:
+        return connection.execute(delete(exposures).where(tuple_(*columns).in_(oldest))).rowcount
 
 
 def _drop_month(engine: Engine, name: str) -> PrunedPredictions:

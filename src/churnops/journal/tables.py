@@ -24,7 +24,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0013"
+SCHEMA_VERSION = "0014"
 """Newest version in `migrations/versions`. Changing a table below needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"
@@ -362,6 +362,29 @@ contacts = Table(
     Column("key", Text),  # id of the request's API key
     Index("contacts_customer", "customer_id", "at"),
     Index("contacts_call_list", "call_list", "id"),
+)
+
+exposures_log = Table(
+    "exposures_log",  # answers to customers of a split that are not yet in `exposures`, in order of writing
+    metadata,
+    Column("number", _KEY, primary_key=True, autoincrement=True),
+    Column("experiment", BigInteger, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("id", Text),  # of the prediction; NULL: the journal does not have it
+    Column("at", BigInteger, nullable=False),
+    Column("challenger", Boolean, nullable=False),  # whether the customer is in the challenger's arm
+    Column("fell_back", Boolean, nullable=False),  # whether the champion answered in the challenger's place
+)
+
+exposures = Table(
+    "exposures",  # customers of a split with their first answers: `churnops.journal.exposures`
+    metadata,
+    Column("experiment", BigInteger, primary_key=True, autoincrement=False),
+    Column("customer_id", Text, primary_key=True),
+    Column("id", Text),
+    Column("at", BigInteger, nullable=False),
+    Column("challenger", Boolean, nullable=False),
+    Column("fell_back", Boolean, nullable=False),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

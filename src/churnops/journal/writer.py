@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
 
 from churnops.errors import JournalError
 from churnops.journal.database import commit_directly, is_sqlite_file, reason
+from churnops.journal.exposures import Exposure
 from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
 from churnops.traces import current, shared_span
 
@@ -46,6 +47,7 @@ COMMIT = "INSERT predictions"
 class _Append(NamedTuple):
     at: float
     rows: Sequence[PredictionRow]
+    exposures: Sequence[Exposure]
     written: asyncio.Future[None]
     span: "Span | None"
 
@@ -96,8 +98,10 @@ class JournalWriter:
         """Number of uncommitted rows."""
         return self._pending
 
-    async def append(self, rows: Sequence[PredictionRow]) -> None:
+    async def append(self, rows: Sequence[PredictionRow], exposures: Sequence[Exposure] = ()) -> None:
         """Write rows, without those whose id is in the journal already; return when they are committed.
+
+        `exposures` are those of the rows in a split: they are in the same transaction.
 
         If the caller is cancelled, the rows may still be written.
 
@@ -117,7 +121,7 @@ class JournalWriter:
         loop = asyncio.get_running_loop()
         written = loop.create_future()
         self._pending += len(rows)
-        self._waiting.append(_Append(time.monotonic(), rows, written, current()))
+        self._waiting.append(_Append(time.monotonic(), rows, exposures, written, current()))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._hand_over)  # after the loop's present callbacks, which may append too
@@ -163,9 +167,8 @@ class JournalWriter:
                 self._connection.exec_driver_sql("PRAGMA busy_timeout=0")
                 self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
                 self._connection.rollback()
-            rows = [row for append in group for row in append.rows]
             with shared_span(COMMIT, group, self._about):
-                commit_directly(self._connection, partial(insert_predictions, self._connection, rows))
+                commit_directly(self._connection, partial(insert_predictions, self._connection, *_contents(group)))
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
@@ -192,7 +195,7 @@ class JournalWriter:
         """Write a group and return each append's error. Raises nothing, because the thread must go on."""
         try:
             with shared_span(COMMIT, group, self._about):
-                self._commit([row for append in group for row in append.rows])
+                self._commit(*_contents(group))
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
@@ -236,14 +239,14 @@ class JournalWriter:
         if self._failure is not None:
             raise JournalError(f"the journal cannot be written: {self._failure}")
 
-    def _commit(self, rows: list[PredictionRow]) -> None:
+    def _commit(self, rows: list[PredictionRow], exposures: list[Exposure]) -> None:
         try:
-            write_predictions(self._engine, rows)
+            write_predictions(self._engine, rows, exposures)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             # The server may have restarted. Repeating is safe, because rows that are already there are skipped.
-            write_predictions(self._engine, rows)
+            write_predictions(self._engine, rows, exposures)
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
         self._busy = bool(self._waiting)
@@ -260,6 +263,11 @@ class JournalWriter:
 
 
 _WRONG_VALUE = (DataError, IntegrityError, InterfaceError)
+
+
+def _contents(group: Sequence[_Append]) -> tuple[list[PredictionRow], list[Exposure]]:
+    """Return the rows and exposures of a group."""
+    return [row for append in group for row in append.rows], [one for append in group for one in append.exposures]
 
 
 def _expire(written: asyncio.Future[None]) -> None:

@@ -9,7 +9,7 @@ from churnops.model.bundle import Bundle
 from churnops.model.bundle_folder import DOCUMENT, ESTIMATOR, REFERENCE
 
 _loaded: dict[str, Bundle] = {}
-"""The Bundle that this process used last, by its hash."""
+"""The Bundles that this process used last, by their hashes: a champion and a challenger at most."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class SentBundle:
 
 
 def _keep(bundle: Bundle) -> None:
-    _loaded.clear()
+    while len(_loaded) > 1:
+        del _loaded[next(iter(_loaded))]
     _loaded[bundle.content_sha256] = bundle
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 
 from churnops.data.accepted import leaks_named
-from churnops.errors import RegistryError
-from churnops.journal.keys import verify
 from churnops.pipelines.release import Gate, Release, ReleaseCandidate, check_replaceable, release
 from churnops.project import Project
 from churnops.registry import Registry
-from churnops.settings import ENV_APPROVAL_KEY, Settings
+from churnops.registry.approval import approver_of
+from churnops.settings import Settings
 from churnops.traces import operation
 from churnops.tracking import Tracker
 
@@ -35,7 +34,7 @@ def promote(
         the approval is missing. See `release` for other causes.
     """
     with Project.open(settings) as project:
-        approver = _approver(project)
+        approver = approver_of(settings, project.keys)
         registry = Registry(Tracker(settings), project.folder)
         bundle = registry.bundle(version)
         accepted = leaks_named(bundle.schema, accept_leak)
@@ -53,23 +52,3 @@ def promote(
             gate: Gate = "overrule" if force else "ask"
             check_replaceable(registry.deployed, gate, "--force replaces it without asking the gate")
             return release(project, registry, candidate, gate=gate)
-
-
-def _approver(project: Project) -> str | None:
-    """Return the name of the API key that approves the deployment; None if the settings ask for no approval.
-
-    Raises
-    ------
-    RegistryError
-        If there is no such key, it is revoked, or it lacks the scope `admin`.
-    """
-    options = project.settings.registry
-    if not options.approval:
-        return None
-    key = verify(options.approval_key, project.keys.active())
-    if key is None or "admin" not in key.scopes:
-        raise RegistryError(
-            f"registry.approval asks for an API key with the scope admin in {ENV_APPROVAL_KEY}: "
-            "`churnops keys add NAME --scope admin` makes one"
-        )
-    return key.name

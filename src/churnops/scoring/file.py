@@ -23,10 +23,11 @@ from churnops.files import fsync_folder, usable_cores, write_flushed
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.schema import Schema
+from churnops.scoring.arms import Arms, score_by_arms
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.join import join
 from churnops.scoring.manifest import PartRecord, unexpected_cells
-from churnops.scoring.table import check_expected, rows_at_once, score_table
+from churnops.scoring.table import check_expected, rows_at_once
 from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
 from churnops.traces import span
 
@@ -103,6 +104,8 @@ class FileScorer:
         Names or headers of columns that the file may lack, or that may be empty in many rows.
     decided
         Function that returns the deployed bundle under the decision policy in force.
+    arms
+        The running split; None if there is none.
     """
 
     models: Path
@@ -113,6 +116,7 @@ class FileScorer:
     accept_unknown: bool = False
     accept_missing: tuple[str, ...] = ()
     decided: Callable[[Bundle], Bundle] = lambda bundle: bundle
+    arms: Arms | None = None
 
     @property
     def threads(self) -> int:
@@ -184,6 +188,7 @@ class FileScorer:
             "explain": self.explain,
             "safe_csv": self.safe_csv,
             "rows": self.rows,
+            **({"experiment": self.arms.experiment} if self.arms else {}),
             **contents,
         }
 
@@ -269,9 +274,10 @@ def _score(
 ) -> _ScoredBatch:
     """Score one batch and return it as a part; the first part of a CSV has the header."""
     number, batch = numbered
-    scored = score_table(
+    scored = score_by_arms(
         batch.table,
         bundle,
+        scorer.arms,
         name,
         explain=scorer.explain,
         first_row=batch.first_row,

@@ -79,6 +79,7 @@ class FolderScorer:
                 options.safe_csv,
                 options.rows,
                 tuple(sorted(accepted.missing)),
+                options.arms,
             )
             with unfinished.keeping_parts():
                 with span("score"):

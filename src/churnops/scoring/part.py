@@ -11,11 +11,12 @@ from churnops.data.dataset import Part
 from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.files import flushed_file
 from churnops.model.sent import SentBundle
+from churnops.scoring.arms import Arms, score_by_arms
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.file import others_read
 from churnops.scoring.join import ROW_GROUP
 from churnops.scoring.manifest import Manifest, PartRecord
-from churnops.scoring.table import ScoredTable, rows_at_once, score_table
+from churnops.scoring.table import ScoredTable, rows_at_once
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class PartScorer:
         Rows that are scored at once, see `rows_at_once`.
     may_lack
         Inputs that the files may lack.
+    arms
+        The running split; None if there is none.
     """
 
     bundle: SentBundle
@@ -38,6 +41,7 @@ class PartScorer:
     safe_csv: bool
     rows: int
     may_lack: tuple[str, ...]
+    arms: Arms | None
 
     def score(self, part: Part) -> PartRecord:
         """Score a part in batches, so that memory does not depend on its size."""
@@ -57,9 +61,10 @@ class PartScorer:
     def _scored(self, part: Part) -> Iterator[ScoredTable]:
         bundle, others = self.bundle.load(), others_read(part.file.path.suffix)
         for batch in part.batches(rows_at_once(self.rows, bundle), bundle.schema, others):
-            yield score_table(
+            yield score_by_arms(
                 batch.table,
                 bundle,
+                self.arms,
                 part.file.name,
                 explain=self.explain,
                 first_row=batch.first_row,

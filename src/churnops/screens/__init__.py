@@ -8,6 +8,7 @@ from churnops.screens.monitoring import show_cycle
 from churnops.screens.retraining import show_retraining
 from churnops.screens.run import show_run
 from churnops.screens.shadow import show_shadow
+from churnops.screens.split import show_split
 
 __all__ = [
     "policy_document",
@@ -26,4 +27,5 @@ __all__ = [
     "show_retraining",
     "show_run",
     "show_shadow",
+    "show_split",
 ]

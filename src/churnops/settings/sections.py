@@ -316,6 +316,7 @@ class ApiSettings(_Section):
     max_upload_rows: Annotated[int, Whole(1, 10**9)] = 1_000_000
     max_batch_rows: Annotated[int, Whole(1, 1_000_000)] = 10_000
     live_drift: Annotated[bool, Flag()] = True
+    challenger_milliseconds: Annotated[float, Number(0.1, 60_000.0, "milliseconds")] = 100
     timeout_seconds: Annotated[float, seconds(0.1, 3600.0)] = 30
 
 

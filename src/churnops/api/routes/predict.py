@@ -13,7 +13,7 @@ from churnops.api.customers import NamedCustomer
 from churnops.api.documents import MAX_PROBES
 from churnops.api.live import given_columns
 from churnops.api.online import Customer, Stored, columns_of, stored_rows, with_times
-from churnops.api.predictions import answer, unknown_levels
+from churnops.api.predictions import answer, of_model, unknown_levels
 from churnops.api.problems import REFUSALS, Problem, documented
 from churnops.api.released import Released, in_pieces
 from churnops.api.routes.shared import admitted, as_json, computed, key_of
@@ -82,7 +82,8 @@ async def predict_batch(request: Request) -> Response:
             service.recorder.count_unknown(part.unknown)
         if service.live is not None:
             for part in scored:
-                service.live.add(served, part.columns, [row.churn_probability for row in part.rows])
+                own = of_model(served, part.rows)
+                service.live.add(served, part.columns, [part.rows[place].churn_probability for place in own])
         content = b"[" + b", ".join(part.content for part in scored) + b"]"
         if len(content) <= LARGE_BYTES:
             return Response(content, media_type=JSON)
@@ -125,7 +126,10 @@ async def predict_probe(request: Request) -> Response:
 
 
 class _Scored(NamedTuple):
-    """Part of a list: answers as JSON, rows for the journal, encoded columns, and numbers of unknown levels."""
+    """Part of a list: answers as JSON, rows for the journal, and numbers of unknown levels.
+
+    `columns` are the encoded customers whom the deployed model answered.
+    """
 
     content: bytes
     rows: list[PredictionRow]
@@ -164,8 +168,8 @@ def _scored(
         yield
         taken = [columns_of(served.form, customer, stored) for customer in requests[start : start + STEP_ROWS]]
         part = [record for record, _ in taken]
-        answers, rows = answer(served, part, key)
+        answers, rows = service.split.answer(served, part, key)
         with_times(answers, (row for _, row in taken))
-        columns = given_columns(served, part) if service.live else {}
+        columns = given_columns(served, [part[place] for place in of_model(served, rows)]) if service.live else {}
         scored.append(_Scored(json.dumps(answers)[1:-1].encode(), rows, columns, unknown_levels(answers)))
     return scored

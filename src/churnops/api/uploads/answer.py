@@ -10,10 +10,11 @@ from fastapi import Request, Response
 
 from churnops.api.body import receive_body
 from churnops.api.live import LiveDrift
-from churnops.api.predictions import Recorder
+from churnops.api.predictions import Recorder, of_model
 from churnops.api.problems import Problem
 from churnops.api.released import REPLACED, Released
 from churnops.api.served import Served
+from churnops.api.split import Split
 from churnops.api.uploads.formats import UPLOADS, Upload
 from churnops.api.uploads.ndjson import NdjsonUpload
 from churnops.api.work import Room, Work, close
@@ -34,9 +35,17 @@ class Uploads:
     """Answers a few uploads at once; their computations take turns batch by batch."""
 
     def __init__(
-        self, recorder: Recorder, limits: ApiSettings, work: Work, live: LiveDrift | None, *, safe_csv: bool
+        self,
+        recorder: Recorder,
+        split: Split,
+        limits: ApiSettings,
+        work: Work,
+        live: LiveDrift | None,
+        *,
+        safe_csv: bool,
     ) -> None:
         self._recorder = recorder
+        self._split = split
         self._safe_csv = safe_csv
         self._live = live
         self._limits = limits
@@ -83,11 +92,11 @@ class Uploads:
         self, kind: str, path: Path, served: Served, key: str | None, accepted: Accepted, warnings: bool
     ) -> Upload:
         if kind == "ndjson":
-            return NdjsonUpload(path, served, self._limits.max_upload_rows, key, accepted)
+            return NdjsonUpload(path, served, self._split, self._limits.max_upload_rows, key, accepted)
         from churnops.api.uploads.tables import CsvPieces, ParquetPieces, TableUpload  # cost memory and start-up
 
         writer = CsvPieces(safe=self._safe_csv) if kind == "csv" else ParquetPieces()
-        return TableUpload(path, served, writer, self._limits, key, accepted, warnings=warnings)
+        return TableUpload(path, served, self._split, writer, self._limits, key, accepted, warnings=warnings)
 
     async def _stream(self, upload: Upload, served: Served) -> AsyncIterator[bytes]:
         pieces = upload.scored()
@@ -97,7 +106,8 @@ class Uploads:
                     await self._recorder.record(piece.rows[start : start + RECORDED_ROWS])
                 self._recorder.count_unknown(piece.unknown)
                 if piece.rows and self._live is not None:
-                    self._live.add(served, piece.columns, [row.churn_probability for row in piece.rows])
+                    own = of_model(served, piece.rows)
+                    self._live.add(served, piece.columns, [piece.rows[place].churn_probability for place in own])
                 yield piece.content
         finally:
             close(pieces)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from churnops.api.live import given_columns
-from churnops.api.predictions import answer, unknown_levels
+from churnops.api.predictions import of_model, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.served import Served
+from churnops.api.split import Split
 from churnops.api.strict_json import parse_json
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
@@ -26,7 +27,10 @@ MAX_READ = 50_000  # limit of the lines read in a step, including blank lines
 class NdjsonUpload:
     """File with one JSON object a line. The answer has one line for each customer: the answer of `/predict`."""
 
-    def __init__(self, path: Path, served: Served, max_rows: int, key: str | None, accepted: Accepted) -> None:
+    def __init__(
+        self, path: Path, served: Served, split: Split, max_rows: int, key: str | None, accepted: Accepted
+    ) -> None:
+        self._split = split
         self.replaced = ()  # a field that the answer adds is refused, like any unknown field
         self._path = path
         self._served = served
@@ -77,9 +81,10 @@ class NdjsonUpload:
             if not records:
                 yield Piece(b"", [], {}, {})
                 continue
-            answers, rows = answer(self._served, records, self._key)
+            answers, rows = self._split.answer(self._served, records, self._key)
+            own = [records[place] for place in of_model(self._served, rows)]
             content = "".join(json.dumps(item) + "\n" for item in answers).encode()
-            yield Piece(content, rows, given_columns(self._served, records), unknown_levels(answers))
+            yield Piece(content, rows, given_columns(self._served, own), unknown_levels(answers))
 
     def _records(self) -> Iterator[list[Any]]:
         with self._path.open("rb") as file:

@@ -4,28 +4,30 @@ import io
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 import pyarrow.parquet
 
-from churnops.api.customers import CUSTOMER_ID, REFUSED
-from churnops.api.predictions import SOURCE
+from churnops.api.customers import REFUSED
+from churnops.api.predictions import SOURCE, of_model
 from churnops.api.problems import Problem
 from churnops.api.served import Served
+from churnops.api.split import Split
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
 from churnops.data.accepted import Accepted
 from churnops.data.batches import Format, count_rows, open_batches, replaced_columns, unpacked_bytes
 from churnops.data.read import with_date_texts
 from churnops.data.unexpected_cells import UnexpectedCells, unknown_columns
-from churnops.data.validate import ValidationError, check_column
+from churnops.data.validate import ValidationError
 from churnops.errors import ChurnopsError
 from churnops.journal.packing import pack_reason_rows, pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
+from churnops.scoring.arms import challenge, ids_of
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.table import TOP_FEATURES, ScoredTable, check_expected, score_table
 from churnops.settings import ApiSettings
@@ -46,6 +48,7 @@ class TableUpload:
         self,
         path: Path,
         served: Served,
+        split: Split,
         writer: "CsvPieces | ParquetPieces",
         limits: ApiSettings,
         key: str | None,
@@ -59,6 +62,7 @@ class TableUpload:
         self._key = key
         self._warnings = warnings
         self._served = served
+        self._split = split
         self._accepted = accepted
         self._writer = writer
         self._format = writer.format
@@ -70,8 +74,8 @@ class TableUpload:
             raise too_many(self._max_rows)
         try:
             cells = UnexpectedCells()
-            for scored, _ in self._batches(explain=False):
-                cells = cells.merge(scored.unexpected)
+            for batch in self._batches(explain=False):
+                cells = cells.merge(batch.scored.unexpected)
                 yield
             check_expected(cells, self._served.bundle, NAME, self._accepted)
         except ValidationError as error:
@@ -81,14 +85,16 @@ class TableUpload:
 
     def scored(self) -> Generator[Piece, None, None]:
         """Yield the answer piece by piece; see `churnops.api.uploads.formats.Upload`."""
-        for scored, customer_ids in self._batches(explain=True):
-            rows = self._rows(scored, customer_ids)
+        for batch in self._batches(explain=True):
+            scored, rows = self._answered(batch)
             added = [pl.Series("prediction_id", [row.id for row in rows])]
             if self._warnings:
                 texts = map(self._lines(scored).get, range(scored.table.height))
                 added.append(pl.Series(WARNINGS, texts, dtype=pl.List(pl.String)))
             unknown = {name: level.count for name, level in scored.unexpected.unknown.items()}
-            yield Piece(self._writer.write(scored.table.with_columns(added)), rows, scored.columns, unknown)
+            own = of_model(self._served, rows)
+            columns = {name: values[own] for name, values in scored.columns.items()}
+            yield Piece(self._writer.write(scored.table.with_columns(added)), rows, columns, unknown)
         yield Piece(self._writer.end(), [], {}, {})
 
     def _lines(self, scored: ScoredTable) -> dict[int, list[str]]:
@@ -103,8 +109,22 @@ class TableUpload:
                 lines.setdefault(row, []).append(f"{schema.by_name[name].full_name} is missing")
         return lines
 
-    def _batches(self, *, explain: bool) -> Iterator[tuple[ScoredTable, list[str | None]]]:
-        """Yield scored rows and their customers' ids."""
+    def _answered(self, batch: "_Batch") -> tuple[ScoredTable, list[PredictionRow]]:
+        """Let each model answer its arm, if a split runs; return the rows as they are answered and recorded."""
+        rows, split = self._rows(self._served, batch.scored, batch.ids), self._split.arms(self._served)
+        if split is None:
+            return batch.scored, rows
+        arms, challenger = split
+        done = challenge(batch.scored, batch.table, batch.ids, arms, NAME, **batch.options)
+        if done.challenger is not None and challenger is not None:
+            places = done.places.tolist()
+            theirs = self._rows(challenger, done.challenger, [batch.ids[place] for place in places])
+            for place, row in zip(places, theirs, strict=True):
+                rows[place] = row
+        return done.scored, rows
+
+    def _batches(self, *, explain: bool) -> Iterator["_Batch"]:
+        """Yield the rows, scored by the deployed model."""
         rows_before = unpacked = 0
         schema = self._served.bundle.schema
         for table in open_batches(self._path, rows=ROWS, format=self._format, schema=schema, others="all"):
@@ -120,31 +140,18 @@ class TableUpload:
             if is_marked(table.columns) and not self._served.form.simulated:
                 error = FieldError(field=SIMULATED, rule="simulated", message=REFUSED)
                 raise Problem(422, "validation", REFUSED, errors=[error])
-            scored = score_table(
-                table,
-                self._served.bundle,
-                NAME,
-                explain=explain,
-                first_row=rows_before,
-                may_lack=self._accepted.missing,
-                may_have_gaps=True,
-            )
-            yield scored, self._ids(scored, rows_before)
+            options: dict[str, Any] = {
+                "explain": explain,
+                "first_row": rows_before,
+                "may_lack": self._accepted.missing,
+                "may_have_gaps": True,
+            }
+            scored = score_table(table, self._served.bundle, NAME, **options)
+            yield _Batch(scored, ids_of(scored, schema, NAME, rows_before), table, options)
             rows_before += table.height
 
-    def _ids(self, scored: ScoredTable, rows_before: int) -> list[str | None]:
-        identifier = self._served.form.identifier
-        if identifier in scored.customers.columns:
-            return scored.customers.get_column(identifier).to_list()
-        if self._served.bundle.schema.identifier is None and identifier in scored.table.columns:
-            try:
-                return check_column(scored.table.get_column(identifier), CUSTOMER_ID, NAME).to_list()
-            except ValidationError as error:
-                raise error.below(rows_before) from None
-        return [None] * scored.table.height
-
-    def _rows(self, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
-        layout, bundle, identifier = self._served.layout, self._served.bundle, self._served.form.identifier
+    def _rows(self, served: Served, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
+        layout, bundle, identifier = served.layout, served.bundle, served.form.identifier
         customers = with_date_texts(scored.customers, bundle.schema)
         personal = sorted(bundle.schema.personal.intersection(customers.columns))
         customers = customers.with_columns(pl.lit(None).alias(name) for name in personal)  # null in the journal
@@ -176,6 +183,15 @@ class TableUpload:
                 strict=True,
             )
         ]
+
+
+class _Batch(NamedTuple):
+    """Rows that the deployed model has scored, with their customers' ids; table and options of `score_table`."""
+
+    scored: ScoredTable
+    ids: list[str | None]
+    table: pl.DataFrame
+    options: dict[str, Any]
 
 
 class CsvPieces:

@@ -1,0 +1,182 @@
+"""Answers while a split runs: each customer's arm decides which model answers.
+
+The champion answers in the challenger's place, in the same request, if the challenger raises an error or is not loaded.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from churnops.api.challenger import RunningExperiment, ServedChallenger
+from churnops.api.customers import Record
+from churnops.api.metrics import Metrics
+from churnops.api.predictions import Answers, answer
+from churnops.api.served import Served
+from churnops.experiments.assignment import arm_of, challengers
+from churnops.journal.experiments import Experiment, ExperimentStore
+from churnops.journal.exposures import Exposure
+from churnops.journal.predictions import PredictionRow
+from churnops.journal.tables import microseconds
+from churnops.schema import ARM, is_blank
+from churnops.scoring.arms import Arms
+
+log = logging.getLogger("churnops.api")
+
+SLOW, WITHOUT_ID, FELL_BACK = "slow_answers", "without_id", "fell_back"
+"""Counts among the details of an experiment."""
+MAX_SLOW = 3
+"""Number of slow answers of the challenger, in all processes, that end a split."""
+COUNT_SECONDS = 5.0  # between two writes of counts
+
+
+class Split:
+    """Lets the challenger answer the customers of its arm, and counts. Safe for several threads.
+
+    Parameters
+    ----------
+    limit
+        Processor time of the challenger for one customer, in seconds. The processor time of other threads and processes
+        does not count, so a busy machine does not end a split.
+    on_slow
+        Called with an experiment that this process has ended because its challenger was slow.
+    """
+
+    def __init__(
+        self,
+        challenger: ServedChallenger,
+        store: ExperimentStore,
+        metrics: Metrics,
+        limit: float,
+        on_slow: Callable[[Experiment], object],
+    ) -> None:
+        self._challenger = challenger
+        self._store = store
+        self._metrics = metrics
+        self._limit = limit
+        self._on_slow = on_slow
+        self._lock = Lock()
+        self._counts = Counter[str]()  # since the last write
+        self._slow = 0  # of the running experiment, in this process
+        self._experiment = 0
+        self._written_at = 0.0
+        self._failure: str | None = None
+
+    def running(self, served: Served) -> RunningExperiment | None:
+        """Return the running split of a deployed model; None if there is none."""
+        running = self._challenger.current
+        if running is None or running.experiment.kind != "split":
+            return None
+        over = self._slow >= MAX_SLOW and self._experiment == running.experiment.id
+        return None if over or running.experiment.champion != served.bundle.content_sha256 else running
+
+    def arms(self, served: Served) -> tuple[Arms, Served | None] | None:
+        """Return the arms of the running split for tables, and the loaded challenger; None if no split runs."""
+        running = self.running(served)
+        if running is None:
+            return None
+        experiment, challenger = running.experiment, running.served
+        bundle = challenger.bundle if challenger else None
+        return Arms(experiment.id, experiment.share, challengers, lambda: bundle), challenger
+
+    def answer(self, served: Served, records: Sequence[Record], key: str | None) -> Answers:
+        """Score and explain checked customers, each by the model of its arm; see `predictions.answer`."""
+        running = self.running(served)
+        if running is None:
+            return answer(served, records, key)
+        experiment, identifier = running.experiment, served.form.identifier
+        ids = [record.get(identifier) if identifier else None for record in records]
+        theirs = [arm_of(experiment.id, experiment.share, id_) == "challenger" for id_ in ids]
+        challenged = self._challenged(
+            running, [r for r, is_theirs in zip(records, theirs, strict=True) if is_theirs], key
+        )
+        by_challenger = [is_theirs and challenged is not None for is_theirs in theirs]
+        others = [record for record, is_other in zip(records, by_challenger, strict=True) if not is_other]
+        own = zip(*answer(served, others, key), strict=True) if others else iter(())
+        given = zip(*(challenged or ([], [])), strict=True)
+        answers, rows = [], []
+        for is_theirs, by_it in zip(theirs, by_challenger, strict=True):
+            item, row = next(given if by_it else own)
+            answers.append({**item, ARM: "challenger" if is_theirs else "champion"})
+            rows.append(row)
+        return answers, rows
+
+    def _challenged(self, running: RunningExperiment, records: Sequence[Record], key: str | None) -> Answers | None:
+        """Return the challenger's answers; None if the champion must answer."""
+        if running.served is None:
+            return None
+        if not records:
+            return [], []
+        started = time.thread_time()
+        try:
+            form = running.served.form
+            done = answer(running.served, [form.read(dict(record)) for record in records], key)
+        except Exception as error:  # of any kind: the champion answers
+            if self._failure != repr(error):
+                self._failure = repr(error)
+                log.error("the challenger of split %d fails, the champion answers: %r", running.experiment.id, error)
+            return None
+        if (time.thread_time() - started) / len(records) > self._limit:
+            self._note_slow(running.experiment)
+        return done
+
+    def _note_slow(self, experiment: Experiment) -> None:
+        log.warning("the challenger of split %d takes longer than %g ms", experiment.id, 1000 * self._limit)
+        with self._lock:
+            self._slow = self._slow + 1 if self._experiment == experiment.id else 1
+            self._experiment = experiment.id
+            self._counts[SLOW] += 1
+
+    def exposures(self, rows: Sequence[PredictionRow]) -> list[Exposure]:
+        """Return the exposures of answers, and count their arms. There are none if no split runs."""
+        running = self._challenger.current
+        if running is None or running.experiment.kind != "split":
+            return []
+        experiment = running.experiment
+        exposures, counts = [], Counter[str]()
+        for row in rows:
+            model = row.layout.content_sha256
+            if model not in (experiment.champion, experiment.challenger):
+                continue
+            if row.customer_id is None or is_blank(row.customer_id):
+                counts[WITHOUT_ID] += 1
+                continue
+            arm = arm_of(experiment.id, experiment.share, row.customer_id)
+            fell_back = arm == "challenger" and model == experiment.champion
+            counts[FELL_BACK] += fell_back
+            self._metrics.split_answers.labels(arm, row.layout.model_version).inc()
+            exposures.append(
+                Exposure(experiment.id, row.customer_id, row.id, microseconds(row.at), arm == "challenger", fell_back)
+            )
+        self._metrics.split_without_id.inc(counts[WITHOUT_ID])
+        with self._lock:
+            self._counts += counts
+        return exposures
+
+    def write_counts(self) -> None:
+        """Add the counts to the experiment's details, and end it after the third slow answer. Call it from a thread.
+
+        Raises
+        ------
+        JournalError
+            If the database does not answer. The counts are written with the next call.
+        """
+        running, now = self._challenger.current, time.monotonic()
+        if running is None or not self._counts:
+            return
+        if not self._counts[SLOW] and now - self._written_at < COUNT_SECONDS:
+            return
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+        try:
+            details = self._store.count(running.experiment.id, counts)
+        except Exception:
+            with self._lock:
+                self._counts += counts
+            raise
+        self._written_at = now
+        if details.get(SLOW, 0) >= MAX_SLOW:
+            why = f"the challenger took longer than {1000 * self._limit:g} ms for a customer {MAX_SLOW} times"
+            if self._store.end(running.experiment.id, "stopped", "churnops serve", why):
+                self._on_slow(running.experiment)

@@ -1,0 +1,76 @@
+"""Exposures of customers whom `churnops predict` scored while a split was running."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from churnops.data.targets import WRITTEN
+from churnops.journal.experiments import Experiment
+from churnops.journal.exposures import Exposure
+from churnops.journal.tables import microseconds
+from churnops.project import Project
+from churnops.schema import ARM, CUSTOMER_ID, Schema, is_blank
+
+_BLOCK_BYTES = 4 * 2**20
+
+
+def record_exposures(project: Project, experiment: Experiment, result: Path, schema: Schema) -> int:
+    """Record the arms of the customers in a result, a file or a folder; return the number of customers with an id.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    at, count = microseconds(datetime.now(UTC)), 0
+    files = [path for path in sorted(result.iterdir()) if path.suffix in WRITTEN] if result.is_dir() else [result]
+    for path in files:
+        for ids, arms, models in _columns(path, schema):
+            rows = [
+                Exposure(
+                    experiment.id,
+                    str(id_),
+                    None,
+                    at,
+                    arm == "challenger",
+                    arm == "challenger" and model == experiment.champion_name,
+                )
+                for id_, arm, model in zip(ids, arms, models, strict=True)
+                if id_ is not None and not is_blank(str(id_))
+            ]
+            if rows:
+                project.exposures.write(rows)
+            count += len(rows)
+    return count
+
+
+def _columns(path: Path, schema: Schema) -> Iterator[tuple[list[object], list[str], list[str]]]:
+    """Yield ids, arms and models of a result in parts; nothing if it has no ids."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    column = schema.identifier or CUSTOMER_ID
+    if path.suffix == ".parquet":
+        file = pq.ParquetFile(path)
+        name = _header(file.schema_arrow.names, schema, column.name)
+        if name:
+            for batch in file.iter_batches(columns=[name, ARM, "model_version"]):
+                yield tuple(batch.column(key).to_pylist() for key in (name, ARM, "model_version"))
+        return
+    with pyarrow.csv.open_csv(path, read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
+        name = _header(reader.schema.names, schema, column.name)
+    if name:
+        kept = [name, ARM, "model_version"]
+        types = dict.fromkeys(kept, pa.string())
+        options = pyarrow.csv.ConvertOptions(include_columns=kept, column_types=types, strings_can_be_null=True)
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        with pyarrow.csv.open_csv(path, convert_options=options, parse_options=parse) as reader:
+            for batch in reader:
+                yield tuple(batch.column(key).to_pylist() for key in kept)
+
+
+def _header(headers: list[str], schema: Schema, name: str) -> str | None:
+    """Return the header of a column in a table; None if the table lacks it."""
+    names = schema.rename(headers)
+    return next((header for header in headers if names.get(header, header) == name), None)

@@ -1,0 +1,173 @@
+"""A split in the service: each customer's arm answers, on every way, and a broken challenger costs no answer."""
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from itertools import count
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from churnops.api import split as module
+from churnops.experiments.assignment import arm_of
+from churnops.experiments.split import report_of
+from churnops.journal.experiments import Experiment
+from churnops.project import Project
+from churnops.settings import Settings
+from tests.support.api import a_customer, client_of, service_of
+from tests.support.experiments import start_with_threshold
+
+IDS = [f"C-{number}" for number in range(12)]
+
+
+@pytest.fixture
+def split(api_settings: Settings) -> Experiment:
+    return start_with_threshold(api_settings, "split", 0.5)
+
+
+@pytest.fixture
+def client(api_settings: Settings, split: Experiment) -> Iterator[TestClient]:
+    with client_of(api_settings) as client:
+        yield client
+
+
+def arms_of(answers: list[dict[str, Any]]) -> list[str]:
+    return [answer["experiment_arm"] for answer in answers]
+
+
+def counted(client: TestClient) -> dict[str, int]:
+    """Write the service's counts, and return the experiment's details."""
+    service = service_of(client)
+    service.split._written_at = float("-inf")
+    service.split.write_counts()
+    experiment = service.project.experiments.get(1)
+    assert experiment is not None
+    return dict(experiment.details)
+
+
+def test_every_way_puts_a_customer_in_the_same_arm(client: TestClient, split: Experiment, api_settings: Settings):
+    customers = [a_customer(customer_id=id_) for id_ in IDS]
+    expected = [arm_of(split.id, 0.5, id_) for id_ in IDS]
+    assert len(set(expected)) == 2
+    versions = {"champion": split.champion_name, "challenger": split.challenger_name}
+    ways = [
+        [client.post("/predict", json=customer).json() for customer in customers],
+        client.post("/predict/batch", json=customers).json(),
+    ]
+    lines = "\n".join(map(json.dumps, customers))
+    ndjson = client.post("/predict/batch", content=lines, headers={"content-type": "application/x-ndjson"})
+    ways.append([json.loads(line) for line in ndjson.text.splitlines()])
+    csv = client.post(
+        "/predict/batch", content=pl.DataFrame(customers).write_csv(), headers={"content-type": "text/csv"}
+    )
+    table = pl.read_csv(io.StringIO(csv.text), schema_overrides={"area_code": pl.String})
+    ways.append(table.to_dicts())
+    for answers in ways:
+        assert arms_of(answers) == expected
+        assert [answer["model_version"] for answer in answers] == [versions[arm] for arm in expected]
+    kept = client.get(f"/predictions/{table['prediction_id'][expected.index('challenger')]}").json()
+    assert kept["model_version"] == split.challenger_name
+    champion = ways[0][expected.index("champion")]["churn_probability"]
+    assert {answer["churn_probability"] for answer in ways[1]} == {champion}  # both models have the same scores
+
+    with Project.open(api_settings) as project:
+        report = report_of(project, split)
+    assert [report.champion.customers, report.challenger.customers] == [
+        expected.count("champion"),
+        expected.count("challenger"),
+    ]
+    metrics = client.get("/metrics").text
+    label = f'arm="challenger",model_version="{split.challenger_name}"'
+    assert f"churnops_split_answers_total{{{label}}} {4.0 * expected.count('challenger')}" in metrics
+
+
+def test_customers_without_an_id_are_the_champions_and_counted(client: TestClient, split: Experiment):
+    nameless = a_customer()
+    del nameless["customer_id"]
+    answers = [client.post("/predict", json=nameless).json() for _ in range(3)]
+    assert arms_of(answers) == ["champion"] * 3
+    assert {answer["model_version"] for answer in answers} == {split.champion_name}
+    assert counted(client)["without_id"] == 3
+    assert "churnops_split_without_id_total 3.0" in client.get("/metrics").text
+
+
+def test_the_champion_answers_for_a_failing_challenger(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch, api_settings: Settings
+):
+    running = service_of(client).challenger.current
+    assert running is not None
+    assert running.served is not None
+
+    def fail(document: object) -> object:
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(running.served.form, "read", fail)
+    customers = [a_customer(customer_id=id_) for id_ in IDS]
+    answers = client.post("/predict/batch", json=customers)
+    assert answers.status_code == 200
+    assert {answer["model_version"] for answer in answers.json()} == {split.champion_name}
+    theirs = arms_of(answers.json()).count("challenger")
+    assert theirs > 0
+    assert counted(client)["fell_back"] == theirs
+    with Project.open(api_settings) as project:
+        report = report_of(project, split)
+    assert report.challenger.fell_back == report.challenger.customers == theirs
+    assert "They stay in their arm." in report.cautions[0]
+
+
+def test_the_champion_answers_if_the_challengers_files_are_gone(api_settings: Settings, split: Experiment):
+    shutil.rmtree(api_settings.path("models/versions") / split.folder)
+    with client_of(api_settings) as client:
+        customers = [a_customer(customer_id=id_) for id_ in IDS]
+        answers = client.post("/predict/batch", json=customers).json()
+        csv = pl.DataFrame(customers).write_csv()
+        table = client.post("/predict/batch", content=csv, headers={"content-type": "text/csv"})
+    assert {answer["model_version"] for answer in answers} == {split.champion_name}
+    assert set(arms_of(answers)) == {"champion", "challenger"}
+    assert table.text.count(split.champion_name) == len(IDS)
+
+
+def test_the_third_slow_answer_ends_the_split_with_an_alert(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
+):
+    ticks = count()
+    clock = SimpleNamespace(thread_time=lambda: 0.2 * next(ticks), monotonic=time.monotonic)
+    monkeypatch.setattr(module, "time", clock)
+    theirs = next(id_ for id_ in IDS if arm_of(split.id, 0.5, id_) == "challenger")
+    answers = [client.post("/predict", json=a_customer(customer_id=theirs)).json() for _ in range(5)]
+    challenged = [answer.get("model_version") == split.challenger_name for answer in answers]
+    assert challenged == [True, True, True, False, False]
+    assert arms_of(answers[:3]) == ["challenger"] * 3
+    assert "experiment_arm" not in answers[3]
+    service = service_of(client)
+    service.split.write_counts()
+    ended = service.project.experiments.get(split.id)
+    assert ended is not None
+    assert (ended.state, ended.ended_by) == ("stopped", "churnops serve")
+    assert "longer than 100 ms for a customer 3 times" in str(ended.ended_why)
+    with service.project.engine.connect() as connection:
+        title, body = connection.exec_driver_sql("SELECT title, body FROM alerts WHERE subject = 'split_stopped'").one()
+    assert "Split 1 has stopped" in title
+    assert split.challenger_name in body
+    assert split.champion_name in body
+
+
+def test_a_stopped_split_leaves_no_trace_in_answers(client: TestClient, split: Experiment, api_settings: Settings):
+    with Project.open(api_settings) as project:
+        project.experiments.end(split.id, "stopped", "ann", "enough")
+    service_of(client).challenger.refresh()
+    answers = client.post("/predict/batch", json=[a_customer(customer_id=id_) for id_ in IDS]).json()
+    assert {answer["model_version"] for answer in answers} == {split.champion_name}
+    assert not any("experiment_arm" in answer for answer in answers)
+
+
+def test_a_split_of_an_earlier_champion_is_not_in_force(client: TestClient):
+    running = service_of(client).challenger.current
+    assert running is not None
+    running.experiment.__dict__["champion"] = "e" * 64
+    assert "experiment_arm" not in client.post("/predict", json=a_customer()).json()
