@@ -7,6 +7,7 @@ import streamlit as st
 from churnops import __version__
 from churnops.app.analysis.page import page as analysis
 from churnops.app.call_list.page import page as calls
+from churnops.app.experiments.page import page as experiments
 from churnops.app.models.page import page as models
 from churnops.app.monitoring.page import page as monitoring
 from churnops.app.predict.page import page as predict
@@ -39,6 +40,7 @@ def main() -> None:
         st.Page(guarded(monitoring), title="Monitoring", url_path="monitoring"),
         st.Page(guarded(analysis), title="Analysis", url_path="analysis"),
         st.Page(guarded(models), title="Models", url_path="models"),
+        st.Page(guarded(experiments), title="Experiments", url_path="experiments"),
     ]
     page = st.navigation(pages)
     st.set_page_config(page_title=f"{page.title} · churnops")
@@ -74,7 +76,7 @@ def _admitted(login: bool) -> bool:
     elif state is None or find_spec("authlib") is None:
         st.error(LOGIN_MISSING)
     else:
-        st.write("Log in to see call lists, predictions, monitoring, analysis and models.")
+        st.write("Log in to see call lists, predictions, monitoring, analysis, models and experiments.")
         st.button("Log in", on_click=st.login, type="primary")
     return False
 

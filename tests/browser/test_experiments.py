@@ -1,0 +1,64 @@
+"""The Experiments page: an admin key starts a split, whose answer and needs are shown, and stops it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from churnops.journal.keys import KeyStore
+from churnops.project import Project
+from churnops.settings import Settings
+from tests.support.experiments import start_with_threshold
+from tests.support.projects import copied
+from tests.support.screen import ATTACK, Look, Screen, dashboard
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+@pytest.fixture
+def settings(deployed: Settings, tmp_path: Path) -> Settings:
+    return copied(deployed, tmp_path / "project")
+
+
+@pytest.fixture
+def project(settings: Settings) -> Iterator[Project]:
+    with Project.open(settings) as project:
+        yield project
+
+
+def act(screen: Screen, action: str, token: str) -> None:
+    """Choose an action, fill in its form, and press its button."""
+    screen.page.get_by_text(action, exact=True).first.click()
+    screen.settled()
+    screen.page.get_by_label("Reason", exact=True).fill(f"enough {ATTACK}")
+    screen.page.get_by_label("Admin key", exact=True).fill(token)
+    screen.press(action)
+
+
+def test_an_administrator_stops_and_starts_experiments(look: Look, settings: Settings, project: Project):
+    with dashboard(settings.root) as address:
+        screen = look(address).open("Experiments")
+        screen.says("No experiment yet")
+        screen.says(r"churnops keys add NAME --scope admin")
+        store = KeyStore(project.engine)
+        keys = {scope: store.add(f"{scope} {ATTACK}", [scope]) for scope in ("predict", "admin")}
+        split = start_with_threshold(settings, "split", 0.3)
+        screen.open("Experiments")
+        screen.says(
+            rf"Do fewer customers leave if {split.challenger_name} answers them instead of {split.champion_name}"
+        )
+        screen.says("There are too few outcomes. The first are due on ")
+        screen.has_cell("30")
+        act(screen, "Stop the running experiment", keys["predict"])
+        screen.says("lacks the scope admin")
+        assert project.experiments.running() is not None
+        act(screen, "Stop the running experiment", keys["admin"])
+        screen.says("Split 1 has stopped")
+        ended = project.experiments.get(1)
+        assert ended is not None
+        assert ended.ended_why is not None
+        assert "in the dashboard: key" in ended.ended_why
+        act(screen, "Start a split", keys["admin"])
+        screen.says("Not done: version 1 has the same content as the deployed model")
+        secrets = [part for token in keys.values() for part in (token, token.split("_", 2)[2])]
+        assert not [secret for secret in secrets if secret in screen.page.content()]
