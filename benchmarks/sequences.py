@@ -20,6 +20,7 @@ from benchmarks.limits import upper_limit
 from benchmarks.simulated import TABLES, simulated_settings
 from churnops.evaluation.delong import delong
 from churnops.evaluation.metrics import evaluate
+from churnops.experiments.sequence import boundary
 from churnops.monitoring.budget import TRIGGERS, level
 from churnops.monitoring.performance import allowed_decline, judge_decline
 
@@ -113,20 +114,6 @@ def first_alarms(table: str, rows: int, change: tuple[float, int], number: int) 
 def _since(sums: Floats, starts: NDArray[np.int64]) -> Floats:
     """Return cumulative sums without the first `starts` cycles."""
     return sums - np.concatenate([[0.0], sums])[starts]
-
-
-def boundary(variance: Floats, alpha: float, best: float) -> Floats:
-    """Return the boundary that a sum of centred values with this total variance ever exceeds with probability `alpha`.
-
-    One-sided normal mixture: Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic
-    confidence sequences", Annals of Statistics 49 (2021) 1055-1080, equation 14. With estimated variances it holds
-    asymptotically: Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic
-    confidence sequences", Annals of Statistics 52 (2024) 2613-2640. It is narrowest at the variance `best`.
-    """
-    width = 2 * math.log(1 / alpha)
-    rho = best / (width + math.log(1 + width))
-    result: Floats = np.sqrt(2 * (variance + rho) * np.log(np.sqrt((variance + rho) / rho) / (2 * alpha) + 1))
-    return result
 
 
 @dataclass(frozen=True)
