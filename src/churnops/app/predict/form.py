@@ -26,7 +26,7 @@ MAX_WHOLE = 2**53 - 1  # the largest whole number that a browser represents exac
 HIGH, TYPICAL, LOW = "High risk", "Typical", "Low risk"
 STEPS = 9  # values that are tried for a number
 LEVELS = 50  # of a category
-LEVERS = 5
+LEVERS = 8
 
 
 @dataclass(frozen=True)
