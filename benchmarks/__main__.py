@@ -61,6 +61,7 @@ NAMES = (
     "tables",
     "leaks",
     "small",
+    "decisions",
 )
 PARTS = tuple(f"tables {table}" for table in TABLES)  # of the result `tables`
 TELECOM = "telecom"
