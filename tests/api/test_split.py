@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from churnops.api import split as module
 from churnops.experiments.assignment import arm_of
-from churnops.experiments.split import report_of
+from churnops.experiments.split import report_of, stop_split
 from churnops.journal.experiments import Experiment
 from churnops.project import Project
 from churnops.settings import Settings
@@ -84,6 +84,20 @@ def test_every_way_puts_a_customer_in_the_same_arm(client: TestClient, split: Ex
     metrics = client.get("/metrics").text
     label = f'arm="challenger",model_version="{split.challenger_name}"'
     assert f"churnops_split_answers_total{{{label}}} {4.0 * expected.count('challenger')}" in metrics
+
+
+def test_replicas_agree_and_follow_a_stop(client: TestClient, split: Experiment, api_settings: Settings):
+    customers = [a_customer(customer_id=id_) for id_ in IDS]
+    with client_of(api_settings) as other:
+        first, second = (arms_of(replica.post("/predict/batch", json=customers).json()) for replica in (client, other))
+        assert first == second
+        with Project.open(api_settings) as project:
+            stop_split(project, "enough")
+        deadline = time.monotonic() + 60
+        for replica in (client, other):
+            while "experiment_arm" in replica.post("/predict", json=customers[0]).json():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
 
 
 def test_customers_without_an_id_are_the_champions_and_counted(client: TestClient, split: Experiment):

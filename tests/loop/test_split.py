@@ -1,6 +1,7 @@
 """A split typed by a person: start, files and folders, report, stop, and its end by a rollback."""
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -12,10 +13,13 @@ import pytest
 from click.testing import Result
 
 from churnops.experiments.assignment import arm_of, challengers
+from churnops.experiments.split import running_split
 from churnops.journal import Label
 from churnops.journal.exposures import Exposure
 from churnops.journal.tables import microseconds
+from churnops.model import sent as sent_module
 from churnops.project import Project
+from churnops.scoring.arms import Arms
 from churnops.settings import Settings, load_settings
 from tests.support.commands import typed_in
 from tests.support.fixture_project import PROJECTS, copy_project
@@ -121,6 +125,20 @@ def test_files_and_folders_are_scored_by_arms(settings: Settings, typed: Callabl
     again = pl.read_csv(tmp_path / "again.csv")
     assert again["experiment_arm"].to_list() == arms
     assert again["churn_probability"].to_list() == alone["churn_probability"].to_list()
+
+
+def test_workers_of_a_cluster_get_the_same_arms(settings: Settings, typed: Callable[..., Result]):
+    typed("split", "start", "3", "--share", "0.4")
+    with Project.open(settings) as project:
+        split = running_split(project, project.require_deployed())
+    assert split is not None
+    sent: Arms = pickle.loads(pickle.dumps(split.arms))
+    sent_module._loaded.clear()  # as in another process
+    challenger, ids = sent.load(), [f"c{number}" for number in range(100)]
+    assert challenger is not None
+    assert challenger.content_sha256 == split.experiment.challenger
+    arms = ["challenger" if theirs else "champion" for theirs in sent.assign(sent.experiment, sent.share, ids)]
+    assert arms == [arm_of(1, 0.4, id_) for id_ in ids]
 
 
 def test_a_rollback_ends_a_split(settings: Settings, typed: Callable[..., Result]):
