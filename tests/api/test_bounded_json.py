@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from churnops.api import customers, labels, strict_json
+from churnops.api import customers, items, labels, strict_json
 from churnops.api.customers import CustomerForm
 from churnops.api.problems import Problem
 from churnops.api.strict_json import MAX_DEPTH, parse_json, parse_list
@@ -213,7 +213,7 @@ def test_no_more_errors_are_made_than_are_shown(form: CustomerForm, monkeypatch:
         return lambda **values: made.append(values) or error(**values)
 
     monkeypatch.setattr(customers, "FieldError", counted(customers.FieldError))
-    monkeypatch.setattr(labels, "FieldError", counted(labels.FieldError))
+    monkeypatch.setattr(items, "FieldError", counted(items.FieldError))
     bad = json.dumps([{"x": 1}] * 5000).encode()
     for read in (lambda: at_once(form.read_list(bad, 10_000)), lambda: at_once(labels.read_labels(bad, 10_000))):
         made.clear()

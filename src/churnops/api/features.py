@@ -29,8 +29,10 @@ def read_rows(served: Served, body: bytes, max_rows: int) -> Steps[list[NewRow]]
     nameless = [row for row, record in enumerate(records, 1) if not record.get(identifier or "")]
     if nameless:
         message = f"{identifier or 'an id'} is needed: columns are stored for a customer"
-        errors = [FieldError(field=identifier, rule="required", message=message, row=row) for row in nameless]
-        raise Problem(422, "validation", f"row {nameless[0]}: {message}", errors=errors[:MAX_ERRORS])
+        errors = [
+            FieldError(field=identifier, rule="required", message=message, row=row) for row in nameless[:MAX_ERRORS]
+        ]
+        raise Problem(422, "validation", f"row {nameless[0]}: {message}", errors=errors)
     now, rows = datetime.now(UTC), []
     for place, record in enumerate(records):
         time = record.get(schema.time.name) if schema.time else None

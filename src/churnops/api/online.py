@@ -11,6 +11,7 @@ from churnops.api.service import Service
 from churnops.errors import JournalError
 from churnops.feature_store.online import FeastRow
 from churnops.journal.online_rows import OnlineRow, read_online_rows
+from churnops.limits import MAX_ERRORS
 from churnops.wire import FieldError
 
 NOTHING = "no columns are stored for this customer: send all columns, or store them first"
@@ -38,7 +39,9 @@ async def stored_rows(
     stored = await _stored(service, receive, ids)
     unknown = [row for row, customer in named.items() if customer.id not in stored and not customer.record]
     if unknown:
-        errors = [FieldError(field=named[row].field, rule="stored", message=NOTHING, row=row) for row in unknown]
+        errors = [
+            FieldError(field=named[row].field, rule="stored", message=NOTHING, row=row) for row in unknown[:MAX_ERRORS]
+        ]
         if numbered:
             raise Problem(404, "unknown-customer", f"row {unknown[0]}: {NOTHING}", errors=errors)
         raise Problem(404, "unknown-customer", NOTHING)
