@@ -18,6 +18,7 @@ from churnops.evaluation.labelled_scores import LABELLED_SCORES, LabelledScores
 from churnops.evaluation.leaks import LEAKS, Suspect, leak_warning, suspected_columns
 from churnops.evaluation.metrics import METRIC_LABELS, Evaluation, evaluate, point_metrics
 from churnops.evaluation.repeated import RepeatedScores
+from churnops.evaluation.threshold import threshold_in_words
 from churnops.model import Bundle
 from churnops.settings import Settings
 from churnops.step import StepResult
@@ -130,7 +131,7 @@ def evaluate_models(
     suspects = suspected_columns(prepared, inputs, [] if repeated is None else repeated.folds())
     without = _without(suspects, refits, outcome, None if repeated is None else repeated.fold)
     claimed = _point(*refits.on_random_split()) if refits and prepared.in_time else {}
-    facts = _facts_in_time(prepared, claimed)
+    facts = [("That threshold is", threshold_in_words(settings.evaluation)), *_facts_in_time(prepared, claimed)]
     claim = _claim(best, claimed)
     warning = leak_warning(suspects, best.metrics["roc_auc"].value) + _comparison(best, without)
     figures = draw_figures(best, outcome, scores[winner])

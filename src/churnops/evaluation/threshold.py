@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churnops.settings import EvaluationSettings
+from churnops.words import percent
 
 LOWEST = 1e-6
 """Lowest threshold; the highest is 1 minus it."""
@@ -33,6 +34,23 @@ def chosen_threshold(outcome: Outcomes, probability: Floats, options: Evaluation
     if options.threshold_for == "profit":
         return profit_threshold(outcome, probability, options.break_even)
     return best_f1_threshold(outcome, probability)
+
+
+def threshold_in_words(options: EvaluationSettings) -> str:
+    """Return why `chosen_threshold` is what it is.
+
+    >>> from churnops.settings import EvaluationSettings
+    >>> threshold_in_words(EvaluationSettings(threshold="auto", threshold_for="recall", min_recall=0.8))
+    'the highest that flags 80 % of the customers who churned, in cross-validation (evaluation.threshold: auto)'
+    """
+    if options.threshold != "auto":
+        return "set by evaluation.threshold"
+    aims = {
+        "f1": "the one with the highest F1 score",
+        "recall": f"the highest that flags {percent(options.min_recall)} of the customers who churned",
+        "profit": "the one from which a contact earns most",
+    }
+    return f"{aims[options.threshold_for]}, in cross-validation (evaluation.threshold: auto)"
 
 
 def best_f1_threshold(outcome: Outcomes, probability: Floats) -> float:

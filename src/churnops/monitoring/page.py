@@ -16,7 +16,7 @@ from churnops.monitoring.numbers import finite, metric, moment, number, p_text
 from churnops.schema import Schema
 from churnops.settings import DEMONSTRATION, LIVE
 from churnops.templates import macro, render
-from churnops.words import capital, heading
+from churnops.words import capital, heading, title, words
 
 LIMIT = 300_000
 """Limit of a page's bytes, for any number of columns and choices."""
@@ -292,9 +292,9 @@ def _card(column: Mapping[str, Any], figure: Draw, schema: Schema) -> str:
 
 
 def column_title(name: str, schema: Schema) -> str:
-    """Return a column's label and unit, or its name if it has no label."""
+    """Return a column's label and unit, or its name as words if it has no label."""
     column = schema.by_name.get(name)
-    return heading(column.label or name, column.unit) if column else name
+    return heading(title(column), column.unit) if column else words(name)
 
 
 def ordered_columns(document: Mapping[str, Any], schema: Schema) -> list[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from churnops.evaluation.metrics import METRIC_LABELS
+from churnops.evaluation.threshold import threshold_in_words
 from churnops.screens.layout import interval, line, path_line, relative, table_of, warn
 from churnops.screens.models import released_line
 from churnops.screens.monitoring import advice, show_cautions
@@ -41,6 +42,8 @@ def show_run(summary: "RunSummary", settings: "Settings", console: Console | Non
     rows = f"{evaluation.customers}, {evaluation.positives:,} of whom churned"
     console.print(f"[bold]{summary.evaluated.winner} on {rows}", highlight=False)
     console.print(_evaluated(summary))
+    chosen = threshold_in_words(settings.evaluation)
+    console.print(f"A customer is flagged from a probability of {evaluation.threshold:.3g}: {chosen}.", highlight=False)
     if summary.evaluated.claim:
         console.print(f"{summary.evaluated.claim}.", highlight=False)
     if summary.cycle is not None:
