@@ -195,6 +195,17 @@ def test_a_wrong_value_is_refused_with_its_column_and_row(model, later, value):
         model.predict(rows)
 
 
+def test_a_file_with_many_unknown_levels_needs_consent(model, later, tmp_path):
+    table = later.head(100).with_columns(State=pl.lit("Atlantis"))
+    table.write_csv(tmp_path / "moved.csv")
+    with pytest.raises(DataError, match="has the spelling changed"):
+        model.predict(tmp_path / "moved.csv")
+    with pytest.warns(UserWarning, match="state"):
+        accepted = model.predict(tmp_path / "moved.csv", accept_unknown=True)
+    with pytest.warns(UserWarning, match="state"):
+        assert accepted.equals(model.predict(table))
+
+
 def test_repeated_headers_of_pandas_are_refused(model, later):
     frame = later.to_pandas()
     frame.columns = ["State", *frame.columns[:-1]]

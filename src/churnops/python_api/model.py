@@ -108,16 +108,22 @@ class Model:
         return self.bundle.version_name
 
     @overload
-    def predict(self, customers: Mapping[str, Any], *, accept_missing: Sequence[str] = ...) -> dict[str, Any]: ...
+    def predict(
+        self, customers: Mapping[str, Any], *, accept_missing: Sequence[str] = ..., accept_unknown: bool = ...
+    ) -> dict[str, Any]: ...
     @overload
     def predict(
         self, customers: Sequence[Mapping[str, Any]], *, accept_missing: Sequence[str] = ...
     ) -> list[dict[str, Any]]: ...
     @overload
-    def predict(self, customers: Path | str, *, accept_missing: Sequence[str] = ...) -> pl.DataFrame: ...
+    def predict(
+        self, customers: Path | str, *, accept_missing: Sequence[str] = ..., accept_unknown: bool = ...
+    ) -> pl.DataFrame: ...
     @overload
-    def predict(self, customers: Frame, *, accept_missing: Sequence[str] = ...) -> Frame: ...
-    def predict(self, customers: object, *, accept_missing: Sequence[str] = ()) -> Any:
+    def predict(
+        self, customers: Frame, *, accept_missing: Sequence[str] = ..., accept_unknown: bool = ...
+    ) -> Frame: ...
+    def predict(self, customers: object, *, accept_missing: Sequence[str] = (), accept_unknown: bool = False) -> Any:
         """Score customers: `churn_probability`, `churn_prediction` and `model_version` of each.
 
         Parameters
@@ -125,13 +131,16 @@ class Model:
         accept_missing
             Names or headers of columns that may be missing, or empty in many rows, as for `churnops predict
             --accept-missing`. A dict may then lack them too.
+        accept_unknown
+            Whether a file may have many unknown levels, which are scored as other, as for `--accept-unknown`. All other
+            customers may.
 
         Raises
         ------
         DataError
             If the customers cannot be read or break the Schema; each line names a column, the rule and the rows.
         """
-        return self._answers(customers, accept_missing, explain=False)
+        return self._answers(customers, accept_missing, accept_unknown, explain=False)
 
     @overload
     def explain(
@@ -146,8 +155,17 @@ class Model:
         self, customers: Path | str, top: int = ..., *, accept_missing: Sequence[str] = ...
     ) -> pl.DataFrame: ...
     @overload
-    def explain(self, customers: Frame, top: int = ..., *, accept_missing: Sequence[str] = ...) -> Frame: ...
-    def explain(self, customers: object, top: int = TOP_FEATURES, *, accept_missing: Sequence[str] = ()) -> Any:
+    def explain(
+        self, customers: Frame, top: int = ..., *, accept_missing: Sequence[str] = ..., accept_unknown: bool = ...
+    ) -> Frame: ...
+    def explain(
+        self,
+        customers: object,
+        top: int = TOP_FEATURES,
+        *,
+        accept_missing: Sequence[str] = (),
+        accept_unknown: bool = False,
+    ) -> Any:
         """Score customers, with the reasons: also `base_value`, `explanation_scale` and `top_shap_features`.
 
         Parameters
@@ -155,7 +173,7 @@ class Model:
         top
             Maximum number of reasons. Each is a dict of `feature` and `shap_value`; the largest absolute value is
             first.
-        accept_missing
+        accept_missing, accept_unknown
             As in `predict`.
 
         Raises
@@ -165,14 +183,21 @@ class Model:
         """
         if top < 1:
             raise ChurnopsError(f"top is {top}: give the number of reasons, at least 1")
-        return self._answers(customers, accept_missing, explain=True, top=top)
+        return self._answers(customers, accept_missing, accept_unknown, explain=True, top=top)
 
     def _answers(
-        self, customers: object, accept_missing: Sequence[str], *, explain: bool, top: int = TOP_FEATURES
+        self,
+        customers: object,
+        accept_missing: Sequence[str],
+        accept_unknown: bool,
+        *,
+        explain: bool,
+        top: int = TOP_FEATURES,
     ) -> Any:
         is_request = isinstance(customers, Mapping | Sequence) and not isinstance(customers, str)
         missing = [accept_missing] if isinstance(accept_missing, str) else accept_missing
-        accepted = Accepted.of(self.schema, unknown=not isinstance(customers, str | Path), missing=missing)
+        unknown = accept_unknown or not isinstance(customers, str | Path)
+        accepted = Accepted.of(self.schema, unknown=unknown, missing=missing)
         may_lack = accepted.missing | (Accepted.requests(self.schema).missing if is_request else frozenset())
         scored = score_table(
             as_table(customers, self.schema),
