@@ -15,6 +15,7 @@ from churnops.monitoring.figures import Bins, bars_svg, histogram_svg, median
 from churnops.monitoring.image import report_image
 from churnops.monitoring.page import LIMIT, MOST_FIGURES, report_page
 from churnops.schema import Column, Schema
+from churnops.words import words
 
 EVIL = "<img src=x onerror=alert(1)>"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -131,7 +132,10 @@ def test_columns_sort_by_drift_then_effect_with_untested_ones_last():
     page = report_page(report(columns), {}, {}, schema(Column(name="x", kind="number")))
     read(page)
     shown = re.findall(r"<h3>(.*?)</h3>", page)
-    assert shown == ["churn_probability", "churn", "more", "certain", "large", "negative", "middle", "small", "untold"]
+    assert shown == [
+        "Churn probability",
+        *("Churn", "More", "Certain", "Large", "Negative", "Middle", "Small", "Untold"),
+    ]
 
 
 def test_the_page_shows_columns_triggers_and_their_reasons():
@@ -152,7 +156,7 @@ def test_the_page_shows_columns_triggers_and_their_reasons():
             schema(Column(name="minutes", kind="number")),
         )
     ).text
-    for words in (
+    for expected in (
         "Retraining is recommended",
         "Customers changed: 2 of 2 drifted.",
         "Check whether the customers changed",
@@ -160,12 +164,12 @@ def test_the_page_shows_columns_triggers_and_their_reasons():
         "2026-11-24 10:00 UTC",
         "number 3",
         "D = 0.4 between 2,666 and 500 rows",
-        "Determined by minutes",
+        "Determined by Minutes",
         "&lt; 0.0001",
         "not fired",
         "2 of 2 drifted",
     ):
-        assert words.replace("&lt;", "<") in text
+        assert expected.replace("&lt;", "<") in text
 
 
 def test_performance_is_shown_against_its_promise():
@@ -237,7 +241,7 @@ def test_a_column_has_its_label_and_unit():
     html = report_page(document, reference, {}, schema)
     assert "<h3>Talk &lt;by&gt; day (min)</h3>" in html
     assert "Determined by Talk &lt;by&gt; day (min). If p is corrected" in html
-    assert "<h3>calls</h3>" in html
+    assert "<h3>Calls</h3>" in html
 
 
 def test_text_from_data_is_never_executed():
@@ -267,17 +271,17 @@ def test_a_wide_report_stays_small_and_counts_omitted_columns(count: int, left: 
     page = report_page(report(columns), dict.fromkeys(names, then), dict.fromkeys(names, now), inputs)
     read(page)
     assert len(page.encode()) < LIMIT
-    drawn = re.findall(r"<h3>(a_.*?)</h3>", page)
-    rows = re.findall(r'<th scope="row">(a_.*?)</th>', page)
+    drawn = re.findall(r"<h3>(A .*?)</h3>", page)
+    rows = re.findall(r'<th scope="row">(A .*?)</th>', page)
     assert page.count("<svg") == len(drawn) == MOST_FIGURES
-    assert drawn[0] == names[-1]
+    assert drawn[0] == words(names[-1])
     assert len({*drawn, *rows}) == len(drawn) + len(rows)
     if left:
         assert count - len(drawn) - len(rows) < left
         left_out = count - len(drawn) - len(rows)
         assert f"{left_out:,} columns are left out to keep this page small. The JSON report contains them." in page
     else:
-        assert {*drawn, *rows} == set(names)
+        assert {*drawn, *rows} == {words(name) for name in names}
         assert "cannot tell: too few rows" in page
         assert "The JSON report" not in page
 
@@ -293,7 +297,7 @@ def test_many_choices_and_long_texts_stay_small_too():
     read(page)
     assert len(page.encode()) < LIMIT
     assert page.count('<svg role="img"') > 20
-    assert all(name in page for name in names)
+    assert all(words(name) in page for name in names)
 
 
 def test_many_choices_become_others_and_unseen_ones_new():
@@ -356,7 +360,7 @@ def test_the_image_has_a_named_figure_of_each_profile_and_no_overlap():
     root = ElementTree.fromstring(report_image(document, profiles, profiles, given))
     head, *shown = [text.text for text in root.findall(f"{SVG}text")]
     assert "reference (blue) and batch (orange)" in str(head)
-    assert shown == ["churn", *(EVIL + name for name in ("c4", "c3", "c2", "c1", "c0"))]
+    assert shown == ["Churn", *(EVIL + name for name in ("c4", "c3", "c2", "c1", "c0"))]
     boxes = [[float(figure.get(key)) for key in ("x", "y", "width", "height")] for figure in root.findall(f"{SVG}svg")]
     assert len(boxes) == len(shown)
     for i, (x, y, width, height) in enumerate(boxes):
