@@ -210,8 +210,8 @@ def test_a_conforming_request_is_answered_as_documented(service: Service, broken
     if label in TAKE_BODIES:
         assert admin.total() == EXAMPLES
     assert not {401, 503} & set(admin)
-    if label.startswith("GET /predictions"):
-        assert set(admin) == {404}
+    if label.startswith(("GET /predictions", "GET /experiments")):
+        assert set(admin) == {404}  # no such prediction, and no shadow yet
     else:
         assert admin[200] > 0
     assert set(wrong) == set(nobody) == ({200} if label.split()[1] in OPEN else {401})
