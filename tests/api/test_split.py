@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import split as module
+from churnops.api.uploads import tables
 from churnops.experiments.assignment import arm_of
 from churnops.experiments.split import report_of, stop_split
 from churnops.journal.experiments import Experiment
@@ -171,6 +172,22 @@ def test_the_third_slow_answer_ends_the_split_with_an_alert(
     assert split.champion_name in body
 
 
+def test_counts_of_an_ended_split_do_not_count_for_the_next(
+    client: TestClient, split: Experiment, api_settings: Settings
+):
+    nameless = a_customer()
+    del nameless["customer_id"]
+    assert client.post("/predict/batch", json=[nameless] * 3).status_code == 200
+    with Project.open(api_settings) as project:
+        project.experiments.end(split.id, "stopped", "ann", "enough")
+    following = start_with_threshold(api_settings, "split", 0.5)
+    service_of(client).challenger.refresh()
+    assert counted(client)["without_id"] == 3
+    later = service_of(client).project.experiments.get(following.id)
+    assert later is not None
+    assert not later.details
+
+
 def test_a_stopped_split_leaves_no_trace_in_answers(client: TestClient, split: Experiment, api_settings: Settings):
     with Project.open(api_settings) as project:
         project.experiments.end(split.id, "stopped", "ann", "enough")
@@ -178,6 +195,25 @@ def test_a_stopped_split_leaves_no_trace_in_answers(client: TestClient, split: E
     answers = client.post("/predict/batch", json=[a_customer(customer_id=id_) for id_ in IDS]).json()
     assert {answer["model_version"] for answer in answers} == {split.champion_name}
     assert not any("experiment_arm" in answer for answer in answers)
+
+
+def test_a_file_keeps_its_columns_if_the_split_ends_meanwhile(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
+):
+    write = tables.CsvPieces.write
+
+    def ending(pieces: tables.CsvPieces, table: pl.DataFrame) -> bytes:
+        monkeypatch.setattr(service_of(client).split, "running", lambda served: None)
+        return write(pieces, table)
+
+    monkeypatch.setattr(tables, "ROWS", 6)
+    monkeypatch.setattr(tables.CsvPieces, "write", ending)
+    csv = pl.DataFrame([a_customer(customer_id=id_) for id_ in IDS]).write_csv()
+    answer = client.post("/predict/batch", content=csv, headers={"content-type": "text/csv"})
+    rows = pl.read_csv(answer.content)
+    assert rows["experiment_arm"].to_list() == [arm_of(split.id, 0.5, id_) for id_ in IDS]
+    assert set(rows["model_version"][:6]) == {split.champion_name, split.challenger_name}
+    assert set(rows["model_version"][6:]) == {split.champion_name}
 
 
 def test_a_split_of_an_earlier_champion_is_not_in_force(client: TestClient):

@@ -57,7 +57,7 @@ class Split:
         self._limit = limit
         self._on_slow = on_slow
         self._lock = Lock()
-        self._counts = Counter[str]()  # since the last write
+        self._counts: dict[int, Counter[str]] = {}  # by experiment, since the last write
         self._slow = 0  # of the running experiment, in this process
         self._experiment = 0
         self._written_at = 0.0
@@ -126,7 +126,7 @@ class Split:
         with self._lock:
             self._slow = self._slow + 1 if self._experiment == experiment.id else 1
             self._experiment = experiment.id
-            self._counts[SLOW] += 1
+            self._counts.setdefault(experiment.id, Counter())[SLOW] += 1
 
     def exposures(self, rows: Sequence[PredictionRow]) -> list[Exposure]:
         """Return the exposures of answers, and count their arms. There are none if no split runs."""
@@ -150,33 +150,37 @@ class Split:
                 Exposure(experiment.id, row.customer_id, row.id, microseconds(row.at), arm == "challenger", fell_back)
             )
         self._metrics.split_without_id.inc(counts[WITHOUT_ID])
-        with self._lock:
-            self._counts += counts
+        if any(counts.values()):
+            with self._lock:
+                self._counts.setdefault(experiment.id, Counter()).update(counts)
         return exposures
 
     def write_counts(self) -> None:
-        """Add the counts to the experiment's details, and end it after the third slow answer. Call it from a thread.
+        """Add the counts to the experiments' details, and end one after its third slow answer. Call it from a thread.
 
         Raises
         ------
         JournalError
             If the database does not answer. The counts are written with the next call.
         """
-        running, now = self._challenger.current, time.monotonic()
-        if running is None or not self._counts:
-            return
-        if not self._counts[SLOW] and now - self._written_at < COUNT_SECONDS:
-            return
-        with self._lock:
-            counts, self._counts = self._counts, Counter()
-        try:
-            details = self._store.count(running.experiment.id, counts)
-        except Exception:
+        now = time.monotonic()
+        for experiment, known in list(self._counts.items()):
+            if not known[SLOW] and now - self._written_at < COUNT_SECONDS:
+                continue
             with self._lock:
-                self._counts += counts
-            raise
-        self._written_at = now
-        if details.get(SLOW, 0) >= MAX_SLOW:
-            why = f"the challenger took longer than {1000 * self._limit:g} ms for a customer {MAX_SLOW} times"
-            if self._store.end(running.experiment.id, "stopped", "churnops serve", why):
-                self._on_slow(running.experiment)
+                counts = self._counts.pop(experiment)
+            try:
+                details = self._store.count(experiment, counts)
+            except Exception:
+                with self._lock:
+                    self._counts.setdefault(experiment, Counter()).update(counts)
+                raise
+            self._written_at = now
+            if details.get(SLOW, 0) >= MAX_SLOW:
+                self._end(experiment)
+
+    def _end(self, number: int) -> None:
+        why = f"the challenger took longer than {1000 * self._limit:g} ms for a customer {MAX_SLOW} times"
+        experiment = self._store.get(number)
+        if experiment is not None and self._store.end(number, "stopped", "churnops serve", why):
+            self._on_slow(experiment)

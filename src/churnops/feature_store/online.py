@@ -48,7 +48,7 @@ class _Answer(BaseModel):
 
     def fits(self, customers: int) -> bool:
         """Whether there is a value of each feature for each customer."""
-        lists = (values for result in self.results for values in (result.values, result.statuses))
+        lists = (each for r in self.results for each in (r.values, r.statuses, r.event_timestamps))
         return len(self.results) == len(self.metadata.feature_names) and all(len(v) == customers for v in lists)
 
 

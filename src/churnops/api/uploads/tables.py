@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -27,7 +28,7 @@ from churnops.journal.packing import pack_reason_rows, pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
-from churnops.scoring.arms import challenge, ids_of
+from churnops.scoring.arms import challenge, ids_of, no_challenger
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.table import TOP_FEATURES, ScoredTable, check_expected, score_table
 from churnops.settings import ApiSettings
@@ -63,6 +64,7 @@ class TableUpload:
         self._warnings = warnings
         self._served = served
         self._split = split
+        self._arms = split.arms(served)  # of the whole answer, whose pieces have the same columns
         self._accepted = accepted
         self._writer = writer
         self._format = writer.format
@@ -110,11 +112,17 @@ class TableUpload:
         return lines
 
     def _answered(self, batch: "_Batch") -> tuple[ScoredTable, list[PredictionRow]]:
-        """Let each model answer its arm, if a split runs; return the rows as they are answered and recorded."""
-        rows, split = self._rows(self._served, batch.scored, batch.ids), self._split.arms(self._served)
-        if split is None:
+        """Let each model answer its arm, if a split runs; return the rows as they are answered and recorded.
+
+        If the split has ended meanwhile, the deployed model answers the other rows.
+        """
+        rows = self._rows(self._served, batch.scored, batch.ids)
+        if self._arms is None:
             return batch.scored, rows
-        arms, challenger = split
+        arms, challenger = self._arms
+        running = self._split.running(self._served)
+        if running is None or running.experiment.id != arms.experiment:
+            arms = replace(arms, load=no_challenger)
         done = challenge(batch.scored, batch.table, batch.ids, arms, NAME, **batch.options)
         if done.challenger is not None and challenger is not None:
             places = done.places.tolist()
