@@ -47,6 +47,7 @@ class Predict:
         record, row = columns_of(served.form, customer, stored)
         answers, rows = service.split.answer(served, [record], state["client"].key)
         with_times(answers, [row])
+        state["model_version"] = answers[0]["model_version"]  # in a split, maybe the challenger's
         await service.recorder.record(rows)
         service.recorder.count_unknown(unknown_levels(answers))
         if service.live is not None and of_model(served, rows):

@@ -9,6 +9,8 @@ from churnops.screens.layout import line, table_of, time_text
 if TYPE_CHECKING:
     from churnops.experiments.split import ArmReport, SplitReport
 
+_NAMES = ("model", "customers", "due", "outcome known", "churned", "churn rate", "at least", "at most")
+
 
 def show_split(report: "SplitReport", console: Console | None = None) -> None:
     """Print the arms of a split, the answer so far, and what is still needed."""
@@ -22,12 +24,9 @@ def show_split(report: "SplitReport", console: Console | None = None) -> None:
     line(console, "  started", f"  {time_text(e.started_at)} UTC by {e.by}" + (f": {e.why}" if e.why else ""))
     if e.ended_at is not None:
         line(console, "  ended", f"    {time_text(e.ended_at)} UTC by {e.ended_by}: {e.ended_why}")
-    table = table_of(
-        left=("arm", "model"),
-        right=("customers", "due", "outcome known", "churned", "churn rate", "at least", "at most"),
-    )
-    for name, arm in (("champion", report.champion), ("challenger", report.challenger)):
-        table.add_row(name, arm.model_version, *_numbers(arm))
+    table = table_of(left=("",), right=("champion", "challenger"))
+    for row in zip(_NAMES, _texts(report.champion), _texts(report.challenger), strict=True):
+        table.add_row(*row)
     console.print(table)
     line(console, "Answer", f": {report.answer}", "bold")
     if report.needed:
@@ -36,7 +35,7 @@ def show_split(report: "SplitReport", console: Console | None = None) -> None:
         line(console, "Note", f": {sentence}")
 
 
-def _numbers(arm: "ArmReport") -> list[str]:
+def _texts(arm: "ArmReport") -> list[str]:
     counts = [f"{count:,}" for count in (arm.customers, arm.due, arm.known, arm.churned)]
     shares = ["", "", ""] if arm.rate is None else [f"{share:.4f}" for share in (arm.rate, arm.low, arm.high)]
-    return counts + shares
+    return [arm.model_version, *counts, *shares]
