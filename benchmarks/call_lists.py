@@ -25,7 +25,7 @@ from churnops.settings import Settings
 CUSTOMERS, CONTACTS, ROUNDS = 1_000_000, 1_000, 5
 POLICY = DecisionPolicy(contacts=CONTACTS, cost=10.0, value="total_day_minutes", success_rate=0.25, currency="EUR")
 MAKE = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from churnops.decision.list_request import ListRequest
 from churnops.project import Project
@@ -39,7 +39,8 @@ with Project.open(load_settings(Path(sys.argv[1]))) as project:
         request = ListRequest(days=days, name=name, where=json.loads(sys.argv[4]))
         maker.make(request, health=None, by="benchmark")
         seconds.append(time.perf_counter() - began)
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+print(json.dumps([seconds, peak]))
 """
 """Program that makes lists; it prints the seconds of each, and the peak of its memory in MiB."""
 
@@ -50,7 +51,7 @@ INSERT INTO predictions
 SELECT printf('%08x-%04x-7000-8000-%012x', ({at} / 1000 + n / 100) >> 16, ({at} / 1000 + n / 100) & 65535, n),
        {at} + n * 10, 'customer-' || n, layout, churn_probability * (1 - n / 1e9), churn_prediction, inputs, reasons,
        rest, source, key
-FROM numbers JOIN sample ON place = n % 3000
+FROM numbers JOIN sample ON place = n % (SELECT count(*) FROM sample)
 """
 
 

@@ -190,6 +190,8 @@ class _Choice:
     def _add(self, page: list[Candidate], chosen: Chosen, limit: int) -> None:
         from churnops.journal.ranked_scores import left_out
 
+        if not page:
+            return
         since = self.request.since(self.now)
         reasons = left_out(self.maker.engine, [one.customer_id for one in page], since, [one.at for one in page])
         for one in page:

@@ -145,7 +145,7 @@ class JournalCandidates:
         from churnops.journal.decoding import decode_inputs
 
         recorded = self._recorded(candidates)
-        columns = decode_inputs(recorded.inputs, self._bundle.schema)
+        columns = decode_inputs(recorded.inputs, self._bundle.schema, names)
         place = {id_: number for number, id_ in enumerate(recorded.ids)}
         rows = [place.get(candidate.key, -1) for candidate in candidates]
         return {name: np.append(columns[name], np.nan)[rows] for name in names}

@@ -1,6 +1,6 @@
 """Packed inputs of many predictions as columns, without a Python object for each value."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -85,8 +85,10 @@ class Decoded:
         return values
 
 
-def decode_inputs(packed: PackedInputs, schema: Schema) -> dict[str, NDArray[np.float64]]:
-    """Return the Schema's inputs, encoded: one array of shape (n,) each.
+def decode_inputs(
+    packed: PackedInputs, schema: Schema, names: Collection[str] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the Schema's inputs, encoded: one array of shape (n,) each. With `names`, only these inputs.
 
     Raises
     ------
@@ -106,12 +108,13 @@ def decode_inputs(packed: PackedInputs, schema: Schema) -> dict[str, NDArray[np.
     {'minutes': array([3.5, nan]), 'plan': array([1., 0.])}
     """
     ids = np.array(packed.ids, dtype=np.int64)
-    columns = {column.name: np.empty(ids.size) for column in schema.inputs}
+    wanted = [column for column in schema.inputs if names is None or column.name in names]
+    columns = {column.name: np.empty(ids.size) for column in wanted}
     for id_ in np.unique(ids).tolist():
         places = (ids == id_).nonzero()[0]
         part = packed if places.size == ids.size else packed.take(places.tolist())
         decoded = decode_rows(packed.layouts[id_], part.inputs, part.rests)
-        for column in schema.inputs:
+        for column in wanted:
             columns[column.name][places] = decoded.encoded(column)
     return columns
 
