@@ -57,6 +57,7 @@ NAMES = (
     "recovery",
     "retraining",
     "dashboard",
+    "call_lists",
     "journal_size",
     "tables",
     "leaks",
