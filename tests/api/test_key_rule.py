@@ -94,7 +94,7 @@ def record_of(settings: Settings) -> KeyRecord:
 def closed(client: TestClient) -> bool:
     """Return whether every path that needs a key refuses a request without one."""
     statuses = {
-        client.request(m, p.format(prediction_id="x"), json=b).status_code for m, p, needed, b in PATHS if needed
+        client.request(m, p.format(prediction_id="x", id=1), json=b).status_code for m, p, needed, b in PATHS if needed
     }
     return statuses == {401}
 

@@ -83,7 +83,12 @@ PATHS: list[tuple[str, str, str | None, Any]] = [
     ("GET", "/predictions/{prediction_id}", "predict", None),
     ("GET", "/model", "predict", None),
     ("POST", "/labels", "label", LABEL),
+    ("POST", "/call-lists", "predict", {"contacts": 1}),
+    ("GET", "/call-lists", "predict", None),
+    ("GET", "/call-lists/{id}", "predict", None),
+    ("POST", "/contacts", "label", {"customer_id": "C-1", "status": "kept"}),
     ("POST", "/model/reload", "admin", None),
+    ("GET", "/experiments/shadow", "predict", None),
     ("GET", "/decision", "predict", None),
     ("PUT", "/decision", "admin", {"threshold": 0.3, "reason": "fewer calls"}),
     ("GET", "/health/live", None, None),
@@ -91,6 +96,10 @@ PATHS: list[tuple[str, str, str | None, Any]] = [
     ("GET", "/metrics", "metrics", None),
     ("GET", "/", None, None),
 ]
+
+
+ANSWERED = {("POST", "/call-lists"): 409, ("GET", "/call-lists/{id}"): 404, ("GET", "/experiments/shadow"): 404}
+"""Status of a valid request with a valid key, if it is not 200: there are no scores, lists and experiments yet."""
 
 
 def from_elsewhere(settings: Settings, client: tuple[str, int] = ELSEWHERE, host: str = "127.0.0.1") -> TestClient:

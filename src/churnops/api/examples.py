@@ -18,7 +18,7 @@ from churnops.schema import Column, Schema
 
 IDENTIFIER = "C-1001"
 LABEL = {"customer_id": IDENTIFIER, "churned": True, "outcome_at": "2026-01-31T00:00:00Z"}
-CONTACT = {"customer_id": IDENTIFIER, "status": "reached", "call_list": 7, "note": "calls back on Friday"}
+CONTACT = {"customer_id": IDENTIFIER, "status": "reached", "note": "calls back on Friday"}
 LIST_REQUEST = {"contacts": 100, "days": 30, "name": "Week 48"}
 _COARSE = 10.0  # a wider range gets a whole number
 _PLAIN = 1e6  # in a wider range, the middle is no typical value
