@@ -52,6 +52,7 @@ NAMES = (
     "gate bank",
     "sequences",
     "split",
+    "split_load",
     "shadow",
     "shadow_load",
     "recovery",

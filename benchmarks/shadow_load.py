@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.harness import Claim, Result
 from benchmarks.serving import CONNECTIONS, lua, served_project, serving, wrk
 from churnops.experiments.experiment import start_experiment
+from churnops.journal.experiments import Kind
 from churnops.project import Project
 from churnops.settings import load_settings
 
@@ -33,7 +34,7 @@ def measure() -> Result:
             wrk(address, script, CONNECTIONS, seconds=2)
             for number in range(ROUNDS):
                 for shadowed in (number % 2 == 0, number % 2 == 1):
-                    with _shadow(project, shadowed):
+                    with experiment(project, "shadow", 1.0, running=shadowed):
                         time.sleep(FOLLOW_SECONDS)
                         rate, tail = wrk(address, script, CONNECTIONS, seconds=SECONDS)
                     rates[shadowed].append(rate)
@@ -74,15 +75,15 @@ def measure() -> Result:
 
 
 @contextmanager
-def _shadow(project: Project, shadowed: bool) -> Iterator[None]:
-    """Run a shadow of the deployed model with another threshold within the block."""
-    if not shadowed:
+def experiment(project: Project, kind: Kind, share: float, *, running: bool) -> Iterator[None]:
+    """Run an experiment of the deployed model with another threshold within the block, unless it is not to run."""
+    if not running:
         yield
         return
     with project.folder.locked():
         challenger = replace(project.require_deployed(), threshold=0.4)
-        shadow = start_experiment(project, "shadow", challenger, 2, 1.0, "benchmark", "")
+        started = start_experiment(project, kind, challenger, 2, share, "benchmark", "")
     try:
         yield
     finally:
-        project.experiments.end(shadow.id, "stopped", "benchmark", "end of the round")
+        project.experiments.end(started.id, "stopped", "benchmark", "end of the round")
