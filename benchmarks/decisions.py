@@ -18,7 +18,7 @@ from churnops.decision.sample import read_reference
 from churnops.settings import Settings
 
 TELECOM = "telecom"
-SPLITS, SIZES, DRAWS = 10, (20, 50, 100, 200), 5  # 200 lists for each table
+SPLITS, SIZES, DRAWS = 50, (20, 50, 100, 200), 1  # 200 lists for each table
 TRAINING_ROWS, HELD_OUT_ROWS = 5_000, 20_000
 SUCCESS, COST, CONFIDENCE, TARGET = 0.25, 10.0, 0.95, 0.93
 VALUE, SPREAD = 200.0, 0.7  # median of the customers' values, and the standard deviation of their logarithms
