@@ -4,12 +4,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
+
+from churnops.data.column_check import check_cells
 from churnops.data.targets import WRITTEN
 from churnops.journal.experiments import Experiment
 from churnops.journal.exposures import Exposure
 from churnops.journal.tables import microseconds
 from churnops.project import Project
 from churnops.schema import ARM, CUSTOMER_ID, Schema, is_blank
+from churnops.scoring.csv_answer import with_formulas
 
 _BLOCK_BYTES = 4 * 2**20
 
@@ -25,18 +29,18 @@ def record_exposures(project: Project, experiment: Experiment, result: Path, sch
     at, count = microseconds(datetime.now(UTC)), 0
     files = [path for path in sorted(result.iterdir()) if path.suffix in WRITTEN] if result.is_dir() else [result]
     for path in files:
-        for ids, arms, models in _columns(path, schema):
+        for ids, arms, models in _columns(path, schema, safe_csv=project.settings.safe_csv):
             rows = [
                 Exposure(
                     experiment.id,
-                    str(id_),
+                    id_,
                     None,
                     at,
                     arm == "challenger",
                     arm == "challenger" and model == experiment.champion_name,
                 )
                 for id_, arm, model in zip(ids, arms, models, strict=True)
-                if id_ is not None and not is_blank(str(id_))
+                if id_ is not None and not is_blank(id_)
             ]
             if rows:
                 project.exposures.write(rows)
@@ -44,22 +48,30 @@ def record_exposures(project: Project, experiment: Experiment, result: Path, sch
     return count
 
 
-def _columns(path: Path, schema: Schema) -> Iterator[tuple[list[object], list[str], list[str]]]:
-    """Yield ids, arms and models of a result in parts; nothing if it has no ids."""
+def _columns(path: Path, schema: Schema, *, safe_csv: bool) -> Iterator[tuple[list[str | None], list[str], list[str]]]:
+    """Yield ids as the arms are assigned by them, arms and models of a result in parts; nothing if it has no ids."""
+    column = schema.identifier or CUSTOMER_ID
+    for name, table in _tables(path, schema, column.name):
+        table = with_formulas(table) if safe_csv and path.suffix != ".parquet" else table
+        ids, _ = check_cells(table.get_column(name), column, path.name, may_be_null=True)
+        yield ids.to_list(), table.get_column(ARM).to_list(), table.get_column("model_version").to_list()
+
+
+def _tables(path: Path, schema: Schema, identifier: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield the header of the id and the columns in parts, as they are in the file."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet as pq
 
-    column = schema.identifier or CUSTOMER_ID
     if path.suffix == ".parquet":
         file = pq.ParquetFile(path)
-        name = _header(file.schema_arrow.names, schema, column.name)
+        name = _header(file.schema_arrow.names, schema, identifier)
         if name:
             for batch in file.iter_batches(columns=[name, ARM, "model_version"]):
-                yield tuple(batch.column(key).to_pylist() for key in (name, ARM, "model_version"))
+                yield name, pl.DataFrame(batch)
         return
     with pyarrow.csv.open_csv(path, read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK_BYTES)) as reader:
-        name = _header(reader.schema.names, schema, column.name)
+        name = _header(reader.schema.names, schema, identifier)
     if name:
         kept = [name, ARM, "model_version"]
         types = dict.fromkeys(kept, pa.string())
@@ -67,7 +79,7 @@ def _columns(path: Path, schema: Schema) -> Iterator[tuple[list[object], list[st
         parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
         with pyarrow.csv.open_csv(path, convert_options=options, parse_options=parse) as reader:
             for batch in reader:
-                yield tuple(batch.column(key).to_pylist() for key in kept)
+                yield name, pl.DataFrame(batch)
 
 
 def _header(headers: list[str], schema: Schema, name: str) -> str | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Engine, Select, bindparam, func, select
 
 from churnops.journal.database import answering
-from churnops.journal.exposures import Exposure, log_exposures, sort_exposures
+from churnops.journal.exposures import PART, Exposure, log_exposures, sort_exposures
 from churnops.journal.outcomes import JOINED, Known, Outcomes, joined, resolve
 from churnops.journal.tables import exposures, microseconds
 
@@ -53,9 +53,11 @@ class ExposureStore:
         self._engine = engine
 
     def write(self, rows: Sequence[Exposure]) -> None:
-        """Append rows to the log in one transaction."""
-        with answering(), self._engine.begin() as connection:
-            log_exposures(connection, rows)
+        """Append rows to the log, in short transactions."""
+        with answering():
+            for start in range(0, len(rows), PART):
+                with self._engine.begin() as connection:
+                    log_exposures(connection, rows[start : start + PART])
 
     def count(self, experiment: int) -> tuple[ArmCount, ArmCount]:
         """Return the numbers of customers of the champion's and of the challenger's arm."""
