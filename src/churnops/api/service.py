@@ -17,7 +17,7 @@ from churnops.api.presence import Presence
 from churnops.api.security import Access
 from churnops.api.served import ServedModel
 from churnops.api.shadow import Shadow
-from churnops.api.split import Split
+from churnops.api.split import SplitAnswers
 from churnops.api.stopping import CLOSE_SECONDS
 from churnops.api.uploads.answer import Uploads
 from churnops.api.work import Threads, Work
@@ -80,7 +80,7 @@ class Service:
         self._place = project.place
         self.challenger = ServedChallenger(project.experiments, self._place, simulated=settings.demonstration)
         seconds = settings.api.challenger_milliseconds / 1000
-        self.split = Split(self.challenger, project.experiments, metrics, seconds, self._announce_slow)
+        self.split = SplitAnswers(self.challenger, project.experiments, metrics, seconds, self._announce_slow)
         self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, metrics.shadow)
         self.recorder = Recorder(
             self._writer, metrics, self.split.exposures, self.shadow.add, required=settings.journal.required

@@ -31,7 +31,7 @@ MAX_SLOW = 3
 COUNT_SECONDS = 5.0  # between two writes of counts
 
 
-class Split:
+class SplitAnswers:
     """Lets the challenger answer the customers of its arm, and counts. Safe for several threads.
 
     Parameters

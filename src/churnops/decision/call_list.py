@@ -85,7 +85,7 @@ class ListMaker:
             if (known := store.named(name)) is not None:
                 return same_request(known, document), False
             candidates = self._candidates(file)
-            chosen = _Choice(self, request, policy, now).of(candidates)
+            chosen = _Selection(self, request, policy, now).of(candidates)
             rows, head = self._rows(candidates, chosen, policy), self._head(candidates, chosen, policy, health)
             kept = store.add(name, document, head.model_dump(mode="json"), rows, by=by, after=after)
             if kept is not None:
@@ -164,7 +164,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class _Choice:
+class _Selection:
     """The choice of a list's customers."""
 
     maker: ListMaker

@@ -100,7 +100,7 @@ def smallest_change(bundle: Bundle, inputs: Mapping[str, float], names: Sequence
         Columns that may change, see `actionable`.
     """
     before = float(bundle.predict({name: np.array([value]) for name, value in inputs.items()}).probability[0])
-    search = _Search(bundle, inputs, names, threshold)
+    search = _ChangeSearch(bundle, inputs, names, threshold)
     if before < threshold or not search.values:
         return WhatIf(before, before, before < threshold, ())
     chosen: dict[str, float] = {}
@@ -117,7 +117,7 @@ def smallest_change(bundle: Bundle, inputs: Mapping[str, float], names: Sequence
     return WhatIf(before, probability, below, tuple(change for change in changes if change.before != change.after))
 
 
-class _Search:
+class _ChangeSearch:
     """Scores values of one customer's columns."""
 
     def __init__(self, bundle: Bundle, inputs: Mapping[str, float], names: Sequence[str], threshold: float) -> None:

@@ -34,17 +34,17 @@ class _Metadata(BaseModel):
     feature_names: list[str]
 
 
-class _Feature(BaseModel):
+class _ServedColumn(BaseModel):
     values: list[Any]
     statuses: list[str]
     event_timestamps: list[datetime]
 
 
-class _Answer(BaseModel):
+class _ServedColumns(BaseModel):
     """Answer of `POST /get-online-features`: a result for each name, with a value for each customer."""
 
     metadata: _Metadata
-    results: list[_Feature]
+    results: list[_ServedColumn]
 
     def fits(self, customers: int) -> bool:
         """Whether there is a value of each feature for each customer."""
@@ -84,14 +84,14 @@ class FeastRows:
             rows |= self._rows(part, self._ask(part))
         return rows
 
-    def _ask(self, customers: Sequence[str]) -> _Answer:
+    def _ask(self, customers: Sequence[str]) -> _ServedColumns:
         question = {"feature_service": SERVICE, "entities": {self._identifier: list(customers)}}
         body = json.dumps(question).encode()
         try:
             reply = self._client.ask("/get-online-features", seconds=SECONDS, body=body, max_bytes=MAX_BYTES)
         except NoReply as error:
             raise FeatureStoreError(f"Feast's feature server at {self._url} {error}") from None
-        answer = reply.read(_Answer) if reply.status == 200 else None
+        answer = reply.read(_ServedColumns) if reply.status == 200 else None
         if answer is None or not answer.fits(len(customers)):
             raise FeatureStoreError(
                 f"Feast's feature server at {self._url} has no features of the service '{SERVICE}' (status "
@@ -99,7 +99,7 @@ class FeastRows:
             )
         return answer
 
-    def _rows(self, customers: Sequence[str], answer: _Answer) -> dict[str, FeastRow]:
+    def _rows(self, customers: Sequence[str], answer: _ServedColumns) -> dict[str, FeastRow]:
         named = dict(zip(answer.metadata.feature_names, answer.results, strict=True))
         named.pop(self._identifier, None)
         rows = {}

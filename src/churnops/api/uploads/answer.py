@@ -14,7 +14,7 @@ from churnops.api.predictions import Recorder, of_model
 from churnops.api.problems import Problem
 from churnops.api.released import REPLACED, Released
 from churnops.api.served import Served
-from churnops.api.split import Split
+from churnops.api.split import SplitAnswers
 from churnops.api.uploads.formats import UPLOADS, Upload
 from churnops.api.uploads.ndjson import NdjsonUpload
 from churnops.api.work import Room, Work, close
@@ -37,7 +37,7 @@ class Uploads:
     def __init__(
         self,
         recorder: Recorder,
-        split: Split,
+        split: SplitAnswers,
         limits: ApiSettings,
         work: Work,
         live: LiveDrift | None,

@@ -10,7 +10,7 @@ from churnops.api.live import given_columns
 from churnops.api.predictions import of_model, unknown_levels
 from churnops.api.problems import Problem
 from churnops.api.served import Served
-from churnops.api.split import Split
+from churnops.api.split import SplitAnswers
 from churnops.api.strict_json import parse_json
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
@@ -28,7 +28,7 @@ class NdjsonUpload:
     """File with one JSON object a line. The answer has one line for each customer: the answer of `/predict`."""
 
     def __init__(
-        self, path: Path, served: Served, split: Split, max_rows: int, key: str | None, accepted: Accepted
+        self, path: Path, served: Served, split: SplitAnswers, max_rows: int, key: str | None, accepted: Accepted
     ) -> None:
         self._split = split
         self.replaced = ()  # a field that the answer adds is refused, like any unknown field

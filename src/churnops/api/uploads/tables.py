@@ -15,7 +15,7 @@ from churnops.api.customers import REFUSED
 from churnops.api.predictions import SOURCE, of_model
 from churnops.api.problems import Problem
 from churnops.api.served import Served
-from churnops.api.split import Split
+from churnops.api.split import SplitAnswers
 from churnops.api.uploads.formats import Piece, too_many
 from churnops.api.work import Steps
 from churnops.data.accepted import Accepted
@@ -49,7 +49,7 @@ class TableUpload:
         self,
         path: Path,
         served: Served,
-        split: Split,
+        split: SplitAnswers,
         writer: "CsvPieces | ParquetPieces",
         limits: ApiSettings,
         key: str | None,
@@ -111,7 +111,7 @@ class TableUpload:
                 lines.setdefault(row, []).append(f"{schema.by_name[name].full_name} is missing")
         return lines
 
-    def _answered(self, batch: "_Batch") -> tuple[ScoredTable, list[PredictionRow]]:
+    def _answered(self, batch: "_AnsweredRows") -> tuple[ScoredTable, list[PredictionRow]]:
         """Let each model answer its arm, if a split runs; return the rows as they are answered and recorded.
 
         If the split has ended meanwhile, the deployed model answers the other rows.
@@ -131,7 +131,7 @@ class TableUpload:
                 rows[place] = row
         return done.scored, rows
 
-    def _batches(self, *, explain: bool) -> Iterator["_Batch"]:
+    def _batches(self, *, explain: bool) -> Iterator["_AnsweredRows"]:
         """Yield the rows, scored by the deployed model."""
         rows_before = unpacked = 0
         schema = self._served.bundle.schema
@@ -155,7 +155,7 @@ class TableUpload:
                 "may_have_gaps": True,
             }
             scored = score_table(table, self._served.bundle, NAME, **options)
-            yield _Batch(scored, ids_of(scored, schema, NAME, rows_before), table, options)
+            yield _AnsweredRows(scored, ids_of(scored, schema, NAME, rows_before), table, options)
             rows_before += table.height
 
     def _rows(self, served: Served, scored: ScoredTable, customer_ids: list[str | None]) -> list[PredictionRow]:
@@ -193,7 +193,7 @@ class TableUpload:
         ]
 
 
-class _Batch(NamedTuple):
+class _AnsweredRows(NamedTuple):
     """Rows that the deployed model has scored, with their customers' ids; table and options of `score_table`."""
 
     scored: ScoredTable
