@@ -57,10 +57,13 @@ def test_the_value_column_must_be_a_number_column():
     schema = Schema(
         columns=(
             Column(name="bill", kind="number", required=True),
+            Column(name="income", kind="number", personal=True),
             Column(name="plan", kind="category", choices=("a", "b"), required=True),
             Column(name="churn", kind="target", choices=("no", "yes")),
         )
     )
     DecisionPolicy(value="bill").check_column(schema)
+    with pytest.raises(PolicyError, match="'income' is personal"):
+        DecisionPolicy(value="income").check_column(schema)
     with pytest.raises(PolicyError, match="'plan' is not a number column of the customer table; allowed: bill"):
         DecisionPolicy(value="plan").check_column(schema)

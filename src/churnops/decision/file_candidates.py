@@ -55,8 +55,8 @@ class FileCandidates:
         self._columns: Columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         self._probability = self._columns[":probability"]
         self._check_ids(path)
-        unknown = np.full(rows, np.nan)
-        self._value = None if value_column is None else self._columns.get(value_column, unknown)
+        known = {} if value_column in bundle.schema.personal else self._columns
+        self._value = None if value_column is None else known.get(value_column, np.full(rows, np.nan))
         self.scored = rows
         self.without_value = 0 if self._value is None else int(np.isnan(self._value).sum())
 
@@ -77,11 +77,13 @@ class FileCandidates:
         return {name: self._columns.get(name, unknown)[rows] for name in names}
 
     def details(self, candidates: Sequence[Candidate]) -> list[Details]:
-        """Return the reasons, see `Candidates`."""
+        """Return the reasons, see `Candidates`. Features have no values if the model reads a personal column."""
         if not candidates:
             return []
         columns = self.inputs(candidates, [name for name in self._bundle.imputer.constants if name in self._columns])
-        return [Details(raising(reasons), values) for reasons, values in explain(self._bundle, columns)]
+        personal = any(column.personal for column in self._bundle.schema.model_inputs)  # the journal keeps the list
+        explained = explain(self._bundle, columns)
+        return [Details(raising(reasons), {} if personal else values) for reasons, values in explained]
 
     def _candidate(self, row: int) -> Candidate:
         value = None if self._value is None else float(self._value[row])

@@ -187,7 +187,7 @@ class DecisionPolicy(BaseModel):
         return profit
 
     def check_column(self, schema: Schema) -> None:
-        """Refuse a value column that is not a number column of the customer table.
+        """Refuse a value column that is not a number column of the customer table, or is personal.
 
         Raises
         ------
@@ -196,7 +196,9 @@ class DecisionPolicy(BaseModel):
         """
         if (name := self.value_column) is None:
             return
-        numbers = [column.name for column in schema.inputs if column.kind in ("integer", "number")]
+        numbers = [c.name for c in schema.inputs if c.kind in ("integer", "number") and not c.personal]
+        if name in schema.personal:
+            raise PolicyError(f"value: the column {name!r} is personal, so the journal does not have its values")
         if name not in numbers:
             listed = ", ".join(numbers[:8]) + (", …" if len(numbers) > 8 else "")
             raise PolicyError(f"value: {name!r} is not a number column of the customer table; allowed: {listed}")
