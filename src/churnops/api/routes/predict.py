@@ -145,7 +145,9 @@ async def _scored_list(request: Request, service: Service, served: Served, held:
         return scored
     stored = await stored_rows(service, request.receive, requests)
     steps = _scored(service, served, key_of(request), requests, stored)
-    return await service.work.compute(request.receive, LOOP_BYTES + 1, steps)  # in a thread: rows are unpacked
+    # In a thread, as rows are unpacked; a long list as a large body, because it takes as much memory.
+    size = LARGE_BYTES if len(requests) > STEP_ROWS else LOOP_BYTES
+    return await service.work.compute(request.receive, size + 1, steps)
 
 
 def _scored_or_named(
