@@ -9,12 +9,20 @@ from pathlib import Path
 import pytest
 
 from churnops.decision.list_text import as_csv
+from churnops.schema import Column, Schema
 from churnops.wire import ListedCustomerAnswer
 from tests.support.web import Quiet, web_server
 
 pytestmark = pytest.mark.needs("libreoffice")
 
 asked: list[str] = []
+SCHEMA = Schema(
+    columns=(
+        Column(name="number", alias="=Number", kind="id", required=False),
+        Column(name="minutes", kind="number"),
+        Column(name="churn", kind="target", choices=("no", "yes")),
+    )
+)
 
 
 class Listener(Quiet):
@@ -73,6 +81,6 @@ def test_an_exported_list_runs_nothing_in_a_spreadsheet(attacks: Sequence[str], 
         )
         for place, text in enumerate(attacks, 1)
     ]
-    assert formulas(as_csv(rows), tmp_path) == []
+    assert formulas(as_csv(rows, SCHEMA), tmp_path) == []
     assert asked == []
     assert not list(tmp_path.rglob("ran"))

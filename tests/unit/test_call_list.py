@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from churnops.data.forget import count_rows_of
 from churnops.decision.list_profit import Reference, list_profit
 from churnops.decision.list_request import ListRequest
 from churnops.decision.list_text import as_csv, sentences, title
@@ -165,8 +166,20 @@ def test_the_export_is_safe_in_spreadsheets():
         status="to do",
         note='-2+3\n"quoted"',
     )
-    (given,) = csv.DictReader(io.StringIO(as_csv([row]).decode()))
+    (given,) = csv.DictReader(io.StringIO(as_csv([row], SCHEMA).decode()))
     texts = [given[name] for name in ("Customer", "Reason 1", "Suggested action", "Note")]
     assert all(text.startswith("'") for text in texts)
     assert (given["Probability"], given["Expected profit"], given["Reason 3"]) == ("0.99718", "33.46", "")
-    assert as_csv([]).decode().startswith("Rank,Customer,")
+    assert as_csv([], SCHEMA).decode().startswith("Rank,Customer,")
+
+
+def test_forget_finds_a_customer_in_an_exported_list(tmp_path):
+    identified = Schema(columns=(Column(name="number", alias="Contract", kind="id", required=False), *SCHEMA.columns))
+    listed = {"value": None, "expected_profit": None, "reasons": [], "action": "", "status": "to do", "note": ""}
+    rows = [
+        ListedCustomerAnswer(place=place, customer_id=f"C{place}", churn_probability=0.5, **listed) for place in (1, 2)
+    ]
+    path = tmp_path / "list.csv"
+    path.write_bytes(as_csv(rows, identified))
+    assert path.read_text().startswith("Rank,Contract,")
+    assert count_rows_of(path, identified, "C2") == 1

@@ -323,9 +323,10 @@ class Service:
             self._writer.close()
         if self.live is not None:
             self.live.close()
-        self._attempt("the list of the shadow", self.shadow.close)
         self.work.housekeeping.finish()  # housekeeping reads the files that are closed next
         self._attempt("the table of replicas", self._presence.leave)
+        self._attempt("the counts of the split", partial(self.split.write_counts, at_once=True))
+        self._attempt("the list of the shadow", self.shadow.close)  # late, because a challenger may hang
         if self._log is not None:
             self._log.close()
         self.project.close()

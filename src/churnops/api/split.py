@@ -155,8 +155,10 @@ class SplitAnswers:
                 self._counts.setdefault(experiment.id, Counter()).update(counts)
         return exposures
 
-    def write_counts(self) -> None:
+    def write_counts(self, *, at_once: bool = False) -> None:
         """Add the counts to the experiments' details, and end one after its third slow answer. Call it from a thread.
+
+        Counts without a slow answer are written every five seconds, or `at_once`.
 
         Raises
         ------
@@ -165,7 +167,7 @@ class SplitAnswers:
         """
         now = time.monotonic()
         for experiment, known in list(self._counts.items()):
-            if not known[SLOW] and now - self._written_at < COUNT_SECONDS:
+            if not (at_once or known[SLOW]) and now - self._written_at < COUNT_SECONDS:
                 continue
             with self._lock:
                 counts = self._counts.pop(experiment)

@@ -139,7 +139,7 @@ def _show(project: "Project", made: "CallList", out: Path | None, as_json: bool,
 
     shown = answer(made, project.call_lists.customers(made.id), project.contacts.of_list(made.id))
     if out is not None:
-        write_flushed(out, as_csv(shown.customers))
+        write_flushed(out, as_csv(shown.customers, project.settings.table))
     more = {"out": str(out) if out else None} | ({} if is_new is None else {"new": is_new})
     show_done(as_json, lambda: shown.model_dump(mode="json") | more, lambda: show_list(made, shown, out, is_new=is_new))
 

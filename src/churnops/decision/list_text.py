@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from churnops.decision.policy import DecisionPolicy
+from churnops.schema import Schema
 from churnops.wire import CallListAnswer, CallListHead, CallListSummary, ListedCustomerAnswer
 from churnops.words import percent
 
@@ -11,9 +12,10 @@ if TYPE_CHECKING:
     from churnops.journal.call_lists import CallList, ListedCustomer
     from churnops.journal.contacts import Contact
 
+CUSTOMER = "Customer"
 HEADERS = (
     "Rank",
-    "Customer",
+    CUSTOMER,
     "Probability",
     "Value",
     "Expected profit",
@@ -98,8 +100,11 @@ def _listed(one: "ListedCustomer", contact: "Contact | None") -> ListedCustomerA
     )
 
 
-def as_csv(customers: Sequence[ListedCustomerAnswer]) -> bytes:
-    """Return a list as CSV. An apostrophe precedes texts that a spreadsheet reads as formulas."""
+def as_csv(customers: Sequence[ListedCustomerAnswer], schema: Schema) -> bytes:
+    """Return a list as CSV. An apostrophe precedes texts that a spreadsheet reads as formulas.
+
+    The ids have the header of the Schema's id, by which `journal forget` finds them.
+    """
     import polars as pl
 
     from churnops.scoring.csv_answer import csv_of
@@ -119,7 +124,10 @@ def as_csv(customers: Sequence[ListedCustomerAnswer]) -> bytes:
         for one in customers
     ]
     kinds = [pl.Int64, pl.String, pl.Float64, pl.Float64, pl.Float64, *[pl.String] * 6]
-    return csv_of(pl.DataFrame(rows, dict(zip(HEADERS, kinds, strict=True)), orient="row"), safe=True)
+    table = pl.DataFrame(rows, dict(zip(HEADERS, kinds, strict=True)), orient="row")
+    if schema.identifier is not None:
+        table = table.rename({CUSTOMER: schema.identifier.alias or schema.identifier.name})
+    return csv_of(table, safe=True)
 
 
 def file_name(call_list: "CallList") -> str:

@@ -84,10 +84,13 @@ def challenge(
     """
     theirs = arms.assign(arms.experiment, arms.share, ids)
     places = theirs.nonzero()[0]
-    challenger = _challenger_scores(table.filter(pl.Series(theirs)), arms, name, options) if places.size else None
     merged, prediction = scored.table, scored.prediction
+    challenger = None
+    if places.size:
+        part = table.filter(pl.Series(theirs))
+        challenger = _challenger_scores(part, arms, name, options, like=merged)
     if challenger is not None:
-        both = pl.concat([merged.filter(pl.Series(~theirs)), challenger.table.select(merged.columns)])
+        both = pl.concat([merged.filter(pl.Series(~theirs)), challenger.table])
         merged = both[np.argsort(np.concatenate([(~theirs).nonzero()[0], places]), kind="stable")]
         prediction = Prediction(prediction.probability.copy(), prediction.churn.copy())
         prediction.probability[places] = challenger.prediction.probability
@@ -97,10 +100,16 @@ def challenge(
     return ChallengedTable(done, challenger, places if challenger is not None else places[:0])
 
 
-def _challenger_scores(table: pl.DataFrame, arms: Arms, name: str, options: dict[str, Any]) -> ScoredTable | None:
+def _challenger_scores(
+    table: pl.DataFrame, arms: Arms, name: str, options: dict[str, Any], *, like: pl.DataFrame
+) -> ScoredTable | None:
+    """Return the challenger's scores with the columns of `like`; None if it fails, or answers in other types."""
     try:
         bundle = arms.load()
-        return None if bundle is None else score_table(table, bundle, name, **options)
+        if bundle is None:
+            return None
+        scored = score_table(table, bundle, name, **options)
+        return replace(scored, table=scored.table.select(like.columns).cast(like.schema))
     except Exception:  # of any kind: the champion answers
         return None
 

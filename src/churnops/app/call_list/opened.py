@@ -67,7 +67,7 @@ def _read_again() -> None:
 
 def _export(project: Project, call_list: CallList) -> bytes:
     current = answer(call_list, project.call_lists.customers(call_list.id), project.contacts.of_list(call_list.id))
-    return as_csv(current.customers)
+    return as_csv(current.customers, project.settings.table)
 
 
 def _head(head: CallListHead, days: int) -> None:
