@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 
 from scripts.grafana.drift import DRIFT
+from scripts.grafana.experiments import EXPERIMENTS
 from scripts.grafana.model import Dashboard
 from scripts.grafana.performance import PERFORMANCE
 from scripts.grafana.replicas import REPLICAS
 from scripts.grafana.service import SERVICE
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
-DASHBOARDS = (SERVICE, DRIFT, PERFORMANCE, REPLICAS)
+DASHBOARDS = (SERVICE, DRIFT, PERFORMANCE, REPLICAS, EXPERIMENTS)
 
 
 def path(dashboard: Dashboard) -> Path:
