@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from churnops.api import predict, routes, service
+from churnops.api import routes, service
 from churnops.api.metrics import Metrics
 from churnops.api.security import Access
+from churnops.api.split import SplitAnswers
 from churnops.journal import keys as keys_module
 from churnops.journal.database import open_database
 from churnops.journal.keys import SCOPES, KeyStore
@@ -409,7 +410,12 @@ def test_a_defect_is_a_problem_without_internals(
     body = {"/predict": some[0], "/predict/batch": some, "/predict/probe": some, "/labels": LABEL}.get(path)
     with client_of(api_settings) as client:
         monkeypatch.setattr(logging.getLogger("churnops"), "propagate", True)
-        broken = [(Access, "admit"), (predict, "answer"), (routes.predict, "answer"), (routes.labels, "read_labels")]
+        broken = [
+            (Access, "admit"),
+            (SplitAnswers, "answer"),
+            (routes.predict, "answer"),
+            (routes.labels, "read_labels"),
+        ]
         broken += [(routes.predict, "as_json"), (routes.model, "as_json"), (routes.health, "as_json")]
         for target, name in broken:
             monkeypatch.setattr(target, name, fail)

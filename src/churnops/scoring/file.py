@@ -23,7 +23,8 @@ from churnops.files import fsync_folder, usable_cores, write_flushed
 from churnops.model import Bundle
 from churnops.model.deployed import require_deployed
 from churnops.schema import Schema
-from churnops.scoring.arms import Arms, score_by_arms
+from churnops.scoring.arms import Arms
+from churnops.scoring.challenged import score_by_arms
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.join import join
 from churnops.scoring.manifest import PartRecord, unexpected_cells

@@ -11,7 +11,8 @@ from churnops.data.dataset import Part
 from churnops.data.unexpected_cells import UnexpectedCells
 from churnops.files import flushed_file
 from churnops.model.sent import SentBundle
-from churnops.scoring.arms import Arms, score_by_arms
+from churnops.scoring.arms import Arms
+from churnops.scoring.challenged import score_by_arms
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.file import others_read
 from churnops.scoring.join import ROW_GROUP

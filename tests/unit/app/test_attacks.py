@@ -338,7 +338,7 @@ def test_whoever_is_logged_in_is_named_as_text_and_can_log_out(
     at = AppTest.from_file(pages.__file__, default_timeout=SECONDS).run()
     assert_harmless(at)
     assert [button.label for button in at.sidebar.button] == ["Log out"]
-    assert at.title[0].value == "Predict"
+    assert at.title[0].value == "Call list"
 
 
 @pytest.mark.parametrize("claim", ["true", "True", 1, "yes", None])

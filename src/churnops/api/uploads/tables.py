@@ -28,7 +28,8 @@ from churnops.journal.packing import pack_reason_rows, pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
-from churnops.scoring.arms import challenge, ids_of, no_challenger
+from churnops.scoring.arms import no_challenger
+from churnops.scoring.challenged import challenge, ids_of
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.table import TOP_FEATURES, ScoredTable, check_expected, score_table
 from churnops.settings import ApiSettings

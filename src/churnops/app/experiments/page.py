@@ -22,7 +22,8 @@ REPORT_SECONDS = 60  # a split's report is made again after this time
 MESSAGE, FORM = "experiments_message", "experiments"
 EMPTY = (
     "No experiment yet. A **shadow** lets a registered version score live customers beside the deployed model, without "
-    "answering them. A **split** lets it answer a share of them."
+    "answering them. A **split** lets it answer a share of them. Both need a deployed model and another version of it: "
+    "`churnops run` and `churnops retrain` make them."
 )
 
 
