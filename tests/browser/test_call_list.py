@@ -56,7 +56,7 @@ def test_a_list_is_made_noted_on_filtered_and_exported(look: Look, settings: Set
             screen.page.get_by_text("Download as CSV").click()
         rows = list(csv.DictReader(io.StringIO(download.value.path().read_text())))
         assert len(rows) == 20
-        assert (rows[0]["Customer"], rows[0]["Note"]) == (first.customer_id, f"'{NOTE}")
+        assert (rows[0]["customer_id"], rows[0]["Note"]) == (first.customer_id, f"'{NOTE}")
 
 
 def note(screen: Screen) -> None:
