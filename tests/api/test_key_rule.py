@@ -3,7 +3,7 @@
 import os
 import socket
 import sys
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from churnops.journal.keys import KeyStore
 from churnops.settings import Settings
 from tests.support.api import LOCAL, PATHS, assert_problem, client_of, from_elsewhere, make_key
 from tests.support.api_server import Server, serving, wait_for_server
-from tests.support.processes import free_port, start
+from tests.support.processes import free_port, start, wait_for
 
 FORWARDED = """forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port x-forwarded-server
     x-forwarded x-forwarded-prefix x-forwarded-user x-real-ip via cf-connecting-ip cf-ray cdn-loop true-client-ip
@@ -139,8 +139,16 @@ def test_a_service_keeps_the_record_when_it_is_lost_with_the_journal(api_setting
         with suppress(JournalError):
             client.app.state.service.access.refresh()  # type: ignore[attr-defined]
         assert record_of(api_settings).exists()
-    with client_of(api_settings) as client:
+    with ExitStack() as stack:
+        client = wait_for("the first service has let go of the lost files", lambda: restarted(stack, api_settings))
         assert closed(client)
+
+
+def restarted(stack: ExitStack, settings: Settings) -> TestClient | None:
+    """Return a client of a new service; None while threads of the old one still use the journal that it lost."""
+    with suppress(JournalError):
+        return stack.enter_context(client_of(settings))
+    return None
 
 
 @pytest.mark.parametrize("damage", ["folder", "link", "unreadable", "empty"])

@@ -40,7 +40,16 @@ POSSIBLE: Final = hasattr(os, "pidfd_open")
 """Whether the system has what a server needs, as Linux does."""
 
 AT_START: Final = (
-    *("PYTHONCOERCE", "PYTHONDONT", "PYTHONHASH", "PYTHONHOME", "PYTHONPATH", "PYTHONUNBUF", "PYTHONUTF8"),
+    *(
+        "PYTHONCOERCE",
+        "PYTHONDONT",
+        "PYTHONHASH",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONUNBUF",
+        "PYTHONUTF8",
+        "PYTHONWARN",
+    ),
     *("LC_", "LANG", "OMP_", "OPENBLAS_", "MKL_", "NUMBA_", "POLARS_", "PROMETHEUS_", "MPL", "GIT_"),
 )
 """Prefixes of variables that are read when Python starts or a library is imported."""
