@@ -7,6 +7,11 @@ terraform {
   }
 }
 
+# The variables of the API that are secrets, and their names in the vault.
+locals {
+  secrets = { PGPASSWORD = "database-password", CHURNOPS_ALERTS__URLS = "alert-urls" }
+}
+
 provider "azurerm" {
   subscription_id     = var.subscription
   storage_use_azuread = true
@@ -15,26 +20,20 @@ provider "azurerm" {
   }
 }
 
-resource "azurerm_resource_group" "this" {
-  name     = var.name
-  location = var.region
-}
-
 resource "azurerm_user_assigned_identity" "api" {
   name                = "${var.name}-api"
-  resource_group_name = azurerm_resource_group.this.name
-  location            = azurerm_resource_group.this.location
+  resource_group_name = var.group
+  location            = var.region
 }
 
 # The database. The password is write-only, so it is in no state file.
 resource "azurerm_postgresql_flexible_server" "journal" {
   name                              = "${var.name}-${var.suffix}"
-  resource_group_name               = azurerm_resource_group.this.name
-  location                          = azurerm_resource_group.this.location
+  resource_group_name               = var.group
+  location                          = var.region
   version                           = "17"
   sku_name                          = "GP_Standard_D2ds_v5"
   storage_mb                        = 65536
-  auto_grow_enabled                 = true
   backup_retention_days             = 14
   geo_redundant_backup_enabled      = true
   delegated_subnet_id               = var.subnets.database
@@ -43,9 +42,7 @@ resource "azurerm_postgresql_flexible_server" "journal" {
   administrator_login               = "churnops"
   administrator_password_wo         = var.database_password
   administrator_password_wo_version = 1
-  high_availability {
-    mode = "ZoneRedundant"
-  }
+  high_availability { mode = "ZoneRedundant" }
   lifecycle {
     prevent_destroy = true
     ignore_changes  = [zone, high_availability[0].standby_availability_zone]
@@ -60,19 +57,17 @@ resource "azurerm_postgresql_flexible_server_database" "journal" {
 # The models. Conditional writes keep two machines from deploying at once.
 resource "azurerm_storage_account" "models" {
   name                            = "${var.name}${var.suffix}"
-  resource_group_name             = azurerm_resource_group.this.name
-  location                        = azurerm_resource_group.this.location
+  resource_group_name             = var.group
+  location                        = var.region
   account_tier                    = "Standard"
   account_replication_type        = "ZRS"
-  min_tls_version                 = "TLS1_2"
   shared_access_key_enabled       = false
   allow_nested_items_to_be_public = false
+  min_tls_version                 = "TLS1_2"
   public_network_access_enabled   = false
   blob_properties {
     versioning_enabled = true
-    delete_retention_policy {
-      days = 7
-    }
+    delete_retention_policy { days = 7 }
   }
 }
 
@@ -84,8 +79,8 @@ resource "azurerm_storage_container" "models" {
 resource "azurerm_private_endpoint" "this" {
   for_each            = { blob = azurerm_storage_account.models.id, vault = azurerm_key_vault.this.id }
   name                = "${var.name}-${each.key}"
-  resource_group_name = azurerm_resource_group.this.name
-  location            = azurerm_resource_group.this.location
+  resource_group_name = var.group
+  location            = var.region
   subnet_id           = var.subnets.endpoints
   private_service_connection {
     name                           = each.key
@@ -99,17 +94,11 @@ resource "azurerm_private_endpoint" "this" {
   }
 }
 
-resource "azurerm_role_assignment" "models" {
-  scope                = azurerm_storage_account.models.id
-  role_definition_name = "Storage Blob Data Reader"
-  principal_id         = azurerm_user_assigned_identity.api.principal_id
-}
-
-# Secrets: Terraform makes the place. The secrets database-password and alert-urls are put there by hand.
+# Secrets: Terraform makes the place. The values are put there by hand.
 resource "azurerm_key_vault" "this" {
   name                          = "${var.name}-${var.suffix}"
-  resource_group_name           = azurerm_resource_group.this.name
-  location                      = azurerm_resource_group.this.location
+  resource_group_name           = var.group
+  location                      = var.region
   tenant_id                     = azurerm_user_assigned_identity.api.tenant_id
   sku_name                      = "standard"
   rbac_authorization_enabled    = true
@@ -121,24 +110,29 @@ resource "azurerm_key_vault" "this" {
   }
 }
 
-resource "azurerm_role_assignment" "secrets" {
-  scope                = azurerm_key_vault.this.id
-  role_definition_name = "Key Vault Secrets User"
+# What the API may do: read the models and the secrets.
+resource "azurerm_role_assignment" "api" {
+  for_each = {
+    "Storage Blob Data Reader" = azurerm_storage_account.models.id
+    "Key Vault Secrets User"   = azurerm_key_vault.this.id
+  }
+  role_definition_name = each.key
+  scope                = each.value
   principal_id         = azurerm_user_assigned_identity.api.principal_id
 }
 
 resource "azurerm_log_analytics_workspace" "this" {
   name                = var.name
-  resource_group_name = azurerm_resource_group.this.name
-  location            = azurerm_resource_group.this.location
+  resource_group_name = var.group
+  location            = var.region
   retention_in_days   = 365
 }
 
 # The API.
 resource "azurerm_container_app_environment" "this" {
   name                           = var.name
-  resource_group_name            = azurerm_resource_group.this.name
-  location                       = azurerm_resource_group.this.location
+  resource_group_name            = var.group
+  location                       = var.region
   logs_destination               = "log-analytics"
   log_analytics_workspace_id     = azurerm_log_analytics_workspace.this.id
   infrastructure_subnet_id       = var.subnets.app
@@ -148,7 +142,7 @@ resource "azurerm_container_app_environment" "this" {
 resource "azurerm_container_app" "api" {
   count                        = var.serve ? 1 : 0
   name                         = var.name
-  resource_group_name          = azurerm_resource_group.this.name
+  resource_group_name          = var.group
   container_app_environment_id = azurerm_container_app_environment.this.id
   revision_mode                = "Single"
   identity {
@@ -156,11 +150,11 @@ resource "azurerm_container_app" "api" {
     identity_ids = [azurerm_user_assigned_identity.api.id]
   }
   dynamic "secret" {
-    for_each = toset(["database-password", "alert-urls"])
+    for_each = local.secrets
     content {
-      name                = secret.key
+      name                = secret.value
       identity            = azurerm_user_assigned_identity.api.id
-      key_vault_secret_id = "${azurerm_key_vault.this.vault_uri}secrets/${secret.key}"
+      key_vault_secret_id = "${azurerm_key_vault.this.vault_uri}secrets/${secret.value}"
     }
   }
   ingress {
@@ -173,7 +167,6 @@ resource "azurerm_container_app" "api" {
   }
   template {
     min_replicas = 2
-    max_replicas = 10
     container {
       name   = "api"
       image  = var.image
@@ -181,23 +174,17 @@ resource "azurerm_container_app" "api" {
       cpu    = 1
       memory = "2Gi"
       dynamic "env" {
-        for_each = {
+        for_each = merge(local.secrets, {
           CHURNOPS_JOURNAL__URL             = "postgresql+psycopg://churnops@${azurerm_postgresql_flexible_server.journal.fqdn}/churnops?sslmode=require"
           CHURNOPS_REGISTRY__DIRECTORY      = "az://${azurerm_storage_container.models.name}/models"
           CHURNOPS_REGISTRY__COPY_DIRECTORY = "/tmp/models-copy"
           AZURE_STORAGE_ACCOUNT_NAME        = azurerm_storage_account.models.name
           AZURE_CLIENT_ID                   = azurerm_user_assigned_identity.api.client_id
-        }
-        content {
-          name  = env.key
-          value = env.value
-        }
-      }
-      dynamic "env" {
-        for_each = { PGPASSWORD = "database-password", CHURNOPS_ALERTS__URLS = "alert-urls" }
+        })
         content {
           name        = env.key
-          secret_name = env.value
+          value       = contains(keys(local.secrets), env.key) ? null : env.value
+          secret_name = lookup(local.secrets, env.key, null)
         }
       }
       readiness_probe {
@@ -205,34 +192,18 @@ resource "azurerm_container_app" "api" {
         port      = 8000
         path      = "/health/ready"
       }
-      liveness_probe {
-        transport = "HTTP"
-        port      = 8000
-        path      = "/health/live"
-      }
     }
   }
-  depends_on = [azurerm_role_assignment.secrets, azurerm_role_assignment.models]
+  depends_on = [azurerm_role_assignment.api]
 }
 
 # The alarm: fewer than two replicas run.
-resource "azurerm_monitor_action_group" "on_call" {
-  name                = "${var.name}-on-call"
-  resource_group_name = azurerm_resource_group.this.name
-  short_name          = "churnops"
-  email_receiver {
-    name          = "on-call"
-    email_address = var.on_call
-  }
-}
-
 resource "azurerm_monitor_metric_alert" "replicas" {
   count               = var.serve ? 1 : 0
   name                = "${var.name}-replicas"
-  resource_group_name = azurerm_resource_group.this.name
+  resource_group_name = var.group
   scopes              = [azurerm_container_app.api[0].id]
   description         = "Fewer than two replicas run: docs/on-call.md"
-  severity            = 1
   criteria {
     metric_namespace = "Microsoft.App/containerapps"
     metric_name      = "Replicas"
@@ -240,7 +211,5 @@ resource "azurerm_monitor_metric_alert" "replicas" {
     operator         = "LessThan"
     threshold        = 2
   }
-  action {
-    action_group_id = azurerm_monitor_action_group.on_call.id
-  }
+  action { action_group_id = var.action_group }
 }

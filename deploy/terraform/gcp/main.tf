@@ -13,20 +13,17 @@ provider "google" {
 }
 
 resource "google_service_account" "api" {
-  account_id   = var.name
-  display_name = "churnops API"
+  account_id = var.name
 }
 
 # The database. The password is write-only, so it is in no state file.
 resource "google_sql_database_instance" "journal" {
-  name                = var.name
-  database_version    = "POSTGRES_17"
-  deletion_protection = true
+  name             = var.name
+  database_version = "POSTGRES_17"
   settings {
     edition                     = "ENTERPRISE"
     tier                        = "db-custom-2-7680"
     availability_type           = "REGIONAL"
-    disk_autoresize             = true
     deletion_protection_enabled = true
     ip_configuration {
       ipv4_enabled    = false
@@ -36,9 +33,7 @@ resource "google_sql_database_instance" "journal" {
     backup_configuration {
       enabled                        = true
       point_in_time_recovery_enabled = true
-      backup_retention_settings {
-        retained_backups = 14
-      }
+      backup_retention_settings { retained_backups = 14 }
     }
     database_flags {
       name  = "log_checkpoints"
@@ -77,12 +72,7 @@ resource "google_storage_bucket" "models" {
   location                    = var.region
   uniform_bucket_level_access = true
   public_access_prevention    = "enforced"
-  versioning {
-    enabled = true
-  }
-  soft_delete_policy {
-    retention_duration_seconds = 604800
-  }
+  versioning { enabled = true }
 }
 
 resource "google_storage_bucket_iam_member" "api" {
@@ -114,7 +104,6 @@ resource "google_cloud_run_v2_service" "api" {
   location             = var.region
   ingress              = "INGRESS_TRAFFIC_INTERNAL_LOAD_BALANCER"
   invoker_iam_disabled = true
-  deletion_protection  = true
   template {
     service_account = google_service_account.api.email
     scaling {
@@ -131,26 +120,18 @@ resource "google_cloud_run_v2_service" "api" {
     containers {
       image = var.image
       args  = ["churnops", "serve", "--host", "0.0.0.0"]
-      ports {
-        container_port = 8000
-      }
+      ports { container_port = 8000 }
       resources {
-        limits            = { cpu = "1", memory = "2Gi" }
-        cpu_idle          = false
-        startup_cpu_boost = true
+        limits   = { cpu = "1", memory = "2Gi" }
+        cpu_idle = false
       }
       startup_probe {
         period_seconds    = 5
         failure_threshold = 24
-        http_get {
-          path = "/health/ready"
-        }
+        http_get { path = "/health/ready" }
       }
       liveness_probe {
-        period_seconds = 10
-        http_get {
-          path = "/health/live"
-        }
+        http_get { path = "/health/live" }
       }
       dynamic "env" {
         for_each = {
@@ -180,35 +161,12 @@ resource "google_cloud_run_v2_service" "api" {
   depends_on = [google_secret_manager_secret_iam_member.api]
 }
 
-# Cloud Run writes the logs to Cloud Logging; this keeps them for a year.
-resource "google_logging_project_bucket_config" "api" {
-  project        = var.project
-  location       = var.region
-  bucket_id      = var.name
-  retention_days = 365
-}
-
-resource "google_logging_project_sink" "api" {
-  name                   = var.name
-  destination            = "logging.googleapis.com/${google_logging_project_bucket_config.api.id}"
-  filter                 = "resource.type = \"cloud_run_revision\" AND resource.labels.service_name = \"${var.name}\""
-  unique_writer_identity = true
-}
-
 # The alarm: the API answers with server errors.
-resource "google_monitoring_notification_channel" "on_call" {
-  display_name = "${var.name} on call"
-  type         = "email"
-  labels       = { email_address = var.on_call }
-}
-
 resource "google_monitoring_alert_policy" "errors" {
   display_name          = "${var.name}: server errors"
   combiner              = "OR"
-  notification_channels = [google_monitoring_notification_channel.on_call.id]
-  documentation {
-    content = "The API answers with errors: docs/on-call.md"
-  }
+  notification_channels = [var.alarm_channel]
+  documentation { content = "The API answers with errors: docs/on-call.md" }
   conditions {
     display_name = "Responses 5xx in five minutes"
     condition_threshold {
