@@ -145,6 +145,20 @@ def test_only_a_share_of_the_customers_takes_part(api_settings: Settings, monkey
     assert sorted(ids) == sorted(2 * [*set(ids)])
 
 
+@pytest.mark.parametrize("new", [[], ["C-1", "C-2"]])
+def test_customers_of_an_ended_shadow_are_not_scored_for_the_next(
+    client: TestClient, api_settings: Settings, shadow: Experiment, new: list[str]
+):
+    client.post("/predict", json=a_customer(customer_id="old"))
+    with Project.open(api_settings) as project:
+        project.experiments.end(shadow.id, "stopped", "ann", "enough")
+    start_with_threshold(api_settings)
+    service_of(client).challenger.refresh()
+    for customer_id in new:
+        client.post("/predict", json=a_customer(customer_id=customer_id))
+    assert [row[1] for row in scored(client)] == new
+
+
 def test_customers_of_another_champion_are_not_scored(client: TestClient, api_settings: Settings):
     service = service_of(client)
     assert service.challenger.current is not None

@@ -15,10 +15,13 @@ from fastapi.testclient import TestClient
 
 from churnops.api import split as module
 from churnops.api.uploads import tables
-from churnops.experiments.assignment import arm_of
+from churnops.experiments.assignment import arm_of, challengers
 from churnops.experiments.split import report_of, stop_split
 from churnops.journal.experiments import Experiment
+from churnops.model import Bundle
 from churnops.project import Project
+from churnops.scoring import challenged
+from churnops.scoring.arms import Arms
 from churnops.settings import Settings
 from tests.support.api import a_customer, client_of, service_of
 from tests.support.experiments import start_with_threshold
@@ -147,6 +150,24 @@ def test_the_champion_answers_if_the_challengers_files_are_gone(api_settings: Se
     assert table.text.count(split.champion_name) == len(IDS)
 
 
+def test_a_failing_challenger_is_logged_once_for_a_file(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    def fail() -> Bundle:
+        raise ValueError("a defect")
+
+    arms = Arms(split.id, split.share, challengers, fail)
+    monkeypatch.setattr(challenged, "_logged", set())
+    monkeypatch.setattr(tables, "ROWS", 2)
+    monkeypatch.setattr(service_of(client).split, "arms", lambda served: (arms, None))
+    csv = pl.DataFrame([a_customer(customer_id=id_) for id_ in IDS]).write_csv()
+    answer = client.post("/predict/batch", content=csv, headers={"content-type": "text/csv"})
+    assert answer.text.count(split.champion_name) == len(IDS)
+    assert [record.getMessage() for record in caplog.records if "a defect" in record.getMessage()] == [
+        "the challenger of split 1 fails, the deployed model scores its customers: ValueError('a defect')"
+    ]
+
+
 def test_the_third_slow_answer_ends_the_split_with_an_alert(
     client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
 ):
@@ -155,8 +176,8 @@ def test_the_third_slow_answer_ends_the_split_with_an_alert(
     monkeypatch.setattr(module, "time", clock)
     theirs = next(id_ for id_ in IDS if arm_of(split.id, 0.5, id_) == "challenger")
     answers = [client.post("/predict", json=a_customer(customer_id=theirs)).json() for _ in range(5)]
-    challenged = [answer.get("model_version") == split.challenger_name for answer in answers]
-    assert challenged == [True, True, True, False, False]
+    by_it = [answer.get("model_version") == split.challenger_name for answer in answers]
+    assert by_it == [True, True, True, False, False]
     assert arms_of(answers[:3]) == ["challenger"] * 3
     assert "experiment_arm" not in answers[3]
     service = service_of(client)

@@ -45,6 +45,7 @@ class Shadow:
         self._threads = Threads("shadow", 1)
         self._lock = Lock()
         self._waiting: list[PredictionRow] = []
+        self._waiting_for = 0  # experiment of the waiting customers
         self._dropped = Counter[int]()  # by experiment, since the last write
         self._failure: str | None = None
         self._counted_at = 0.0
@@ -63,6 +64,9 @@ class Shadow:
             self._drop(running, len(rows), "not loaded")
             return
         with self._lock:
+            if self._waiting_for != experiment.id:
+                self._waiting_for = experiment.id
+                self._waiting = []
             fits = len(self._waiting) + len(rows) <= MAX_WAITING
             if fits:
                 self._waiting.extend(rows)
@@ -78,10 +82,11 @@ class Shadow:
 
     def score(self) -> None:
         """Score and record the customers on the list. A failure is counted, and logged when its reason changes."""
-        while part := self._next_part():
+        while self._waiting:
+            number, part = self._next_part()
             running = self._challenger.current
-            if running is None or running.served is None:
-                continue  # the shadow has ended
+            if running is None or running.served is None or running.experiment.id != number:
+                continue  # their shadow has ended
             try:
                 self._record(running, part)
             except Exception as error:  # of any kind: the challenger is on trial, and the service is not
@@ -100,10 +105,11 @@ class Shadow:
         self.score()
         self._threads.close()
 
-    def _next_part(self) -> list[PredictionRow]:
+    def _next_part(self) -> tuple[int, list[PredictionRow]]:
+        """Take customers off the list, and return them with the experiment that they wait for."""
         with self._lock:
             part, self._waiting = self._waiting[:PART_ROWS], self._waiting[PART_ROWS:]
-        return part
+            return self._waiting_for, part
 
     def _record(self, running: RunningExperiment, rows: Sequence[PredictionRow]) -> None:
         experiment, served = running.experiment, running.served

@@ -1,5 +1,6 @@
 """Commands of the decision policy: decision show, set, history, revert, choose."""
 
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -11,6 +12,29 @@ from churnops.cli.root import json_option, main, settings_of, show, show_done
 why_option = click.option(
     "--why", required=True, callback=reason_text, metavar="TEXT", help="Reason, kept in the history."
 )
+
+
+_POLICY_OPTIONS = (
+    click.option("--threshold", metavar="P", help="Lowest probability of a flagged customer; own: that of the model."),
+    click.option("--budget", type=float, metavar="AMOUNT", help="Largest total cost of a call list."),
+    click.option("--contacts", type=int, metavar="N", help="Largest number of customers of a call list."),
+    click.option("--no-limit", is_flag=True, help="Neither a budget nor a number of contacts."),
+    click.option("--cost", type=float, metavar="AMOUNT", help="Cost of contacting one customer."),
+    click.option(
+        "--value", metavar="AMOUNT|COLUMN", help="Value of a kept customer, or the number column that has it."
+    ),
+    click.option(
+        "--success-rate", type=float, metavar="SHARE", help="Share of leaving customers whom a contact keeps."
+    ),
+    click.option("--currency", metavar="WORD", help="Currency of all amounts, such as EUR."),
+)
+
+
+def policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a policy to a command, which passes them on to `_changes`."""
+    for option in reversed(_POLICY_OPTIONS):
+        command = option(command)
+    return command
 
 
 @main.group()
@@ -49,14 +73,7 @@ def decision_show(ctx: click.Context, as_json: bool) -> None:
 
 
 @decision.command("set")
-@click.option("--threshold", metavar="P", help="Lowest probability of a flagged customer; own: that of the model.")
-@click.option("--budget", type=float, metavar="AMOUNT", help="Largest total cost of a call list.")
-@click.option("--contacts", type=int, metavar="N", help="Largest number of customers of a call list.")
-@click.option("--no-limit", is_flag=True, help="Remove the budget or the number of contacts.")
-@click.option("--cost", type=float, metavar="AMOUNT", help="Cost of contacting one customer.")
-@click.option("--value", metavar="AMOUNT|COLUMN", help="Value of a kept customer, or the number column that has it.")
-@click.option("--success-rate", type=float, metavar="SHARE", help="Share of leaving customers whom a contact keeps.")
-@click.option("--currency", metavar="WORD", help="Currency of all amounts, such as EUR.")
+@policy_options
 @why_option
 @json_option
 @click.pass_context
@@ -141,14 +158,7 @@ def decision_revert(ctx: click.Context, to: int | None, why: str, as_json: bool)
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Days of predictions of the journal."
 )
 @click.option("--by", metavar="COLUMN", shell_complete=completing(categories), help="Also compare its segments.")
-@click.option("--threshold", metavar="P", help="Try this threshold; own: that of the model.")
-@click.option("--budget", type=float, metavar="AMOUNT", help="Try this budget.")
-@click.option("--contacts", type=int, metavar="N", help="Try this number of contacts.")
-@click.option("--no-limit", is_flag=True, help="Try it without a budget or number of contacts.")
-@click.option("--cost", type=float, metavar="AMOUNT", help="Cost of contacting one customer.")
-@click.option("--value", metavar="AMOUNT|COLUMN", help="Value of a kept customer, or the number column that has it.")
-@click.option("--success-rate", type=float, metavar="SHARE", help="Share of leaving customers whom a contact keeps.")
-@click.option("--currency", metavar="WORD", help="Currency of all amounts, such as EUR.")
+@policy_options
 @json_option
 @click.pass_context
 def decision_choose(

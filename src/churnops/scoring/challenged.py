@@ -1,5 +1,6 @@
 """Tables of customers while a split runs: the challenger scores the customers of its arm."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,10 @@ from churnops.model import Bundle, Prediction
 from churnops.schema import ARM, CUSTOMER_ID, Schema
 from churnops.scoring.arms import Arms
 from churnops.scoring.table import ScoredTable, score_table
+
+log = logging.getLogger("churnops.scoring")
+
+_logged: set[tuple[int, str]] = set()  # failures that this process has logged: experiment, and kind of the error
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,17 @@ def _challenger_scores(
             return None
         scored = score_table(table, bundle, name, **options)
         return replace(scored, table=scored.table.select(like.columns).cast(like.schema))
-    except Exception:  # of any kind: the champion answers
+    except Exception as error:  # of any kind: the champion answers
+        _log_once(arms.experiment, error)
         return None
+
+
+def _log_once(experiment: int, error: Exception) -> None:
+    """Log a failure of the challenger; a table has many parts, and each may fail."""
+    failure = experiment, type(error).__name__
+    if failure not in _logged:
+        _logged.add(failure)
+        log.error("the challenger of split %d fails, the deployed model scores its customers: %r", experiment, error)
 
 
 def ids_of(scored: ScoredTable, schema: Schema, name: str, first_row: int = 0) -> list[str | None]:

@@ -7,8 +7,8 @@ from typing import Any
 import streamlit as st
 
 from churnops.app.shared.access import person
-from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, RefusedError, admitted, has_admin_key, key_owner
-from churnops.app.shared.text import one_line, plain
+from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, approved, has_admin_key
+from churnops.app.shared.text import plain
 from churnops.decision.profit import Proposal
 from churnops.errors import ChurnopsError
 from churnops.project import Project
@@ -77,13 +77,9 @@ def set_by_key(project: Project, changes: Mapping[str, Any], reason: str, token:
     PolicyError
         If the policy is not valid, or is in force already.
     """
-    reason = one_line(reason, MAX_REASON)
-    if not reason:
-        raise RefusedError("give a reason for the history")
-    key = admitted(token.strip(), project.keys)
     from churnops.pipelines.decide import change_policy
 
-    owner = key_owner(key, person)
+    reason, owner = approved(project.keys, reason, token, person)
     policy = change_policy(project, changes, reason, owner)
     log.warning("decision policy %d was set in the dashboard, %s", policy.version, owner)
     return f"Decision policy {policy.version} is in force. `churnops decision revert` goes back."

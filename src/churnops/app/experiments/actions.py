@@ -3,8 +3,6 @@
 import logging
 from typing import Literal
 
-from churnops.app.shared.admin_key import MAX_REASON, RefusedError, admitted, key_owner
-from churnops.app.shared.text import one_line
 from churnops.errors import RegistryError
 from churnops.journal.experiments import Kind
 from churnops.project import Project
@@ -15,21 +13,10 @@ log = logging.getLogger("churnops.app")
 Action = Literal["start", "stop", "promote"]
 
 
-def approved(project: Project, reason: str, token: str, person: str | None) -> tuple[Settings, str]:
-    """Check an admin key; return the settings with its approval, and the reason with the key's name.
-
-    Raises
-    ------
-    RefusedError
-        If there is no reason, or the key is refused.
-    """
-    reason = one_line(reason, MAX_REASON)
-    if not reason:
-        raise RefusedError("give a reason for the history: nothing has changed")
-    key = admitted(token.strip(), project.keys)
+def with_approval(project: Project, token: str) -> Settings:
+    """Return the settings with the approval of an admin key, for steps that ask for one."""
     registry = project.settings.registry.model_copy(update={"approval_key": token.strip()})
-    settings = project.settings.model_copy(update={"registry": registry})
-    return settings, f"{reason} (in the dashboard: {key_owner(key, person)})"
+    return project.settings.model_copy(update={"registry": registry})
 
 
 def start(settings: Settings, kind: Kind, version: int, share: float, reason: str) -> str:

@@ -7,7 +7,7 @@ import streamlit as st
 from churnops.app.experiments import actions
 from churnops.app.experiments.entries import Entry, entry_of
 from churnops.app.shared.access import person
-from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, has_admin_key
+from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, approved, has_admin_key
 from churnops.app.shared.text import one_line, plain
 from churnops.errors import ChurnopsError
 from churnops.experiments.experiment import CONTACTS
@@ -149,8 +149,9 @@ def _act(project: Project, experiments: Sequence[Experiment], running: Experimen
     st.session_state[FORM] = tries + 1  # a new widget key empties the fields
     try:
         with st.spinner("Working"):
-            settings, why = actions.approved(project, reason, token, person(st.user))
-            message = _carry_out(settings, action, running, version, share, why)
+            reason, owner = approved(project.keys, reason, token, person(st.user))
+            why = f"{reason} (in the dashboard: {owner})"
+            message = _carry_out(actions.with_approval(project, token), action, running, version, share, why)
     except ChurnopsError as error:
         st.session_state[MESSAGE] = "refused", f"Not done: {error}"
     else:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from churnops.app.models.history import clock, model_name
-from churnops.app.shared.admin_key import MAX_REASON, RefusedError, admitted, key_owner
+from churnops.app.shared.admin_key import approved
 from churnops.app.shared.text import one_line
 from churnops.journal.deployment_log import InProduction
 from churnops.journal.keys import KeyStore
@@ -69,13 +69,9 @@ def roll_back_to(
     ChurnopsError
         If the version cannot be deployed or is damaged. Nothing has changed.
     """
-    reason = one_line(reason, MAX_REASON)
-    if not reason:
-        raise RefusedError("give a reason for the history: nothing has changed")
-    key = admitted(token.strip(), keys)
     from churnops.pipelines.rollback import roll_back
 
-    who = key_owner(key, person)
+    reason, who = approved(keys, reason, token, person)
     done = roll_back(settings, to, f"{reason} (in the dashboard: {who})")
     log.warning("rolled back to version %d from the dashboard, %s", done.version, who)
     message = f"Version {done.version} ({done.model_version}) is in production again."

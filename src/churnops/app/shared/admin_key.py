@@ -87,6 +87,28 @@ def admitted(
     raise RefusedError(f"the key '{key.name}' lacks the scope admin: nothing has changed")
 
 
-def key_owner(key: ApiKey, person: str | None) -> str:
-    """Return the key's name, and the person who is logged in, for the history."""
-    return f"key '{key.name}'" + (f", {one_line(person, 100)}" if person else "")
+def approved(keys: KeyStore, reason: str, token: str, person: str | None) -> tuple[str, str]:
+    """Check the reason and the admin key of an action.
+
+    Parameters
+    ----------
+    person
+        User who is logged in.
+
+    Returns
+    -------
+    reason
+        The reason in one line.
+    owner
+        The key's name and the person, for the history.
+
+    Raises
+    ------
+    RefusedError
+        If there is no reason, or the key is refused.
+    """
+    reason = one_line(reason, MAX_REASON)
+    if not reason:
+        raise RefusedError("give a reason for the history")
+    key = admitted(token.strip(), keys)
+    return reason, f"key '{key.name}'" + (f", {one_line(person, 100)}" if person else "")
