@@ -68,6 +68,9 @@ def measure() -> Result:
             assert state.customers >= CUSTOMERS
         seconds, memory = _make(settings, "whole", {})
         segment, _ = _make(settings, "segment", {"state": ["OH"]})
+        with Project.open(settings) as project:  # every call pays, so the search ends only after the last customer
+            set_policy(project.policies, POLICY.model_copy(update={"cost": 0.01}), by="benchmark", reason="benchmark")
+        nobody, searching = _make(settings, "nobody", {"state": ["(other)"]})
         opened = _open(settings)
     return Result(
         title="Call lists",
@@ -80,7 +83,8 @@ def measure() -> Result:
         claims=[
             Claim("make a list", statistics.median(seconds), "s", 2.0, low=min(seconds), high=max(seconds)),
             Claim("make a list of one of 51 states", statistics.median(segment), "s", 2.0),
-            Claim("peak memory of the process that makes lists", memory, "MiB", 300.0),
+            Claim("make a list of a segment that nobody is in", statistics.median(nobody), "s", 2.0),
+            Claim("peak memory of the process that makes lists", max(memory, searching), "MiB", 300.0),
             Claim("show a kept list", statistics.median(opened), "s", 1.5, low=min(opened), high=max(opened)),
             Claim("predictions read into the newest scores", read, "rows/s"),
         ],

@@ -17,6 +17,7 @@ from churnops.journal.predictions import write_predictions
 from churnops.journal.ranked_scores import left_out, ranked_scores, recorded_inputs
 from churnops.journal.seen import unmatched_sentence
 from churnops.journal.tables import microseconds
+from churnops.schema import Column
 from tests.support.journals import DAY, HORIZON, a_prediction
 
 ROWS = 50_000_000
@@ -42,6 +43,8 @@ def pretend(engine: Engine) -> None:
     times = [datetime.now(UTC) + months * 31 * DAY for months in (-9, -1, 0, 1, 2)]  # a row in each partition
     write_predictions(engine, [a_prediction(at) for at in times])
     Journal(engine, label_horizon=HORIZON).record_labels([Label(True, customer_id="c1")])
+    while follow_predictions(engine, None):
+        pass
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET LOCAL allow_system_table_mods = on")
@@ -78,9 +81,10 @@ def test_no_query_reads_a_whole_table(engine: Engine, asked: list[tuple[str, Any
     journal.record_labels([Label(True, customer_id="c0"), Label(False, customer_id="new")])
     unmatched_sentence(engine)
     entries_ahead(engine, now)
-    while follow_predictions(engine, None):
-        pass
+    follow_predictions(engine, None, now + DAY)
+    plan = Column(name="plan", kind="category", choices=("basic", "gold"))
     list(ranked_scores(engine, 0.0, 0.1))
+    list(ranked_scores(engine, 0.0, 0.1, [(plan, frozenset({1}))]))
     made = CallListStore(engine).add(
         "week", {}, {}, [ListedCustomer(1, "c1", "p", 0.5, None, None, (), "")], by="", after=0
     )

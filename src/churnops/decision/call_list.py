@@ -180,8 +180,9 @@ class _Selection:
             return Chosen(ended_by="limit")
         if self.policy.value_column is not None:
             chosen.left_out["without value"] = candidates.without_value
-        for page in candidates.pages(self._floor(), self._lowest()):
-            self._add(self._of_segments(candidates, page), chosen, limit)
+        where = self.request.segment(self.maker.bundle.schema)
+        for page in candidates.pages(self._floor(), self._lowest(), where):
+            self._add(page, chosen, limit)
             if len(chosen.customers) == limit:
                 chosen.ended_by = "limit"
                 break
@@ -201,17 +202,6 @@ class _Selection:
             chosen.customers.append(one)
             if len(chosen.customers) == limit:
                 return
-
-    def _of_segments(self, candidates: Candidates, page: list[Candidate]) -> list[Candidate]:
-        where = self.request.where
-        if not where:
-            return page
-        columns, schema = candidates.inputs(page, list(where)), self.maker.bundle.schema
-        fits = np.ones(len(page), dtype=bool)
-        for name, levels in where.items():
-            codes = [schema.by_name[name].levels.index(level) for level in levels]
-            fits &= np.isin(columns[name], codes)
-        return [one for one, is_in in zip(page, fits.tolist(), strict=True) if is_in]
 
     def _floor(self) -> float:
         """Return what must be at risk so that a call pays: cost ÷ success rate (÷ value, if it is one for all)."""

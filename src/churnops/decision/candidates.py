@@ -5,6 +5,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import numpy as np
+
 from churnops.decision.reasons import raising
 from churnops.errors import CallListError, ChurnopsError
 from churnops.model import Bundle
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from churnops.journal.decoding import PackedInputs
     from churnops.journal.layouts import Layout
     from churnops.journal.ranked_scores import RecordedInputs
+    from churnops.journal.segments import Where
 
 NO_IDS = (
     "cannot list customers, because no prediction has a customer id: declare the column with the id in the schema "
@@ -63,6 +66,12 @@ def explain(bundle: Bundle, columns: Columns) -> list[tuple[list[dict[str, objec
     ]
 
 
+def in_segment(columns: Columns, where: "Where") -> list[bool]:
+    """Return for each customer whether the columns of a segment have the codes of its levels."""
+    fits = [np.isin(columns[column.name], list(codes)) for column, codes in where]
+    return np.logical_and.reduce(fits).tolist()  # type: ignore[no-any-return]
+
+
 class Candidates(Protocol):
     """Customers in the order of what is at risk: success rate and cost decide who is worth a call, not the order."""
 
@@ -82,11 +91,11 @@ class Candidates(Protocol):
     def until(self) -> datetime | None:
         """Time of the newest scores; None for a file."""
 
-    def pages(self, above: float, lowest: float) -> Iterator[list[Candidate]]:
-        """Yield candidates with more at risk than `above` and at least the probability `lowest`, 500 at a time."""
+    def pages(self, above: float, lowest: float, where: "Where" = ()) -> Iterator[list[Candidate]]:
+        """Yield candidates with more at risk than `above` and at least the probability `lowest`, in pages.
 
-    def inputs(self, candidates: Sequence[Candidate], names: Sequence[str]) -> Columns:
-        """Return encoded columns of candidates, NaN if a value is not known."""
+        `where` has columns with the codes of levels: only customers with one of each are candidates.
+        """
 
     def details(self, candidates: Sequence[Candidate]) -> list[Details]:
         """Return the reasons of candidates."""
@@ -131,24 +140,24 @@ class JournalCandidates:
 
         return count_without_value(self._engine)
 
-    def pages(self, above: float, lowest: float) -> Iterator[list[Candidate]]:
+    def pages(self, above: float, lowest: float, where: "Where" = ()) -> Iterator[list[Candidate]]:
         """Yield candidates, see `Candidates`."""
         from churnops.journal.ranked_scores import ranked_scores
 
-        for page in ranked_scores(self._engine, above, lowest):
-            yield [Candidate(row.customer_id, row.probability, row.value, row.prediction, row.at) for row in page]
+        for page in ranked_scores(self._engine, above, lowest, where):
+            listed = [Candidate(row.customer_id, row.probability, row.value, row.prediction, row.at) for row in page]
+            unsure = [one for one, row in zip(listed, page, strict=True) if not row.in_segment]
+            others = self._outside(unsure, where) if unsure else set()
+            yield [one for one in listed if one.key not in others]
 
-    def inputs(self, candidates: Sequence[Candidate], names: Sequence[str]) -> Columns:
-        """Return encoded columns, see `Candidates`."""
-        import numpy as np
-
+    def _outside(self, candidates: Sequence[Candidate], where: "Where") -> set[str]:
+        """Return the keys of candidates who are not in a segment, by the inputs of their predictions."""
         from churnops.journal.decoding import decode_inputs
 
         recorded = self._recorded(candidates)
-        columns = decode_inputs(recorded.inputs, self._bundle.schema, names)
-        place = {id_: number for number, id_ in enumerate(recorded.ids)}
-        rows = [place.get(candidate.key, -1) for candidate in candidates]
-        return {name: np.append(columns[name], np.nan)[rows] for name in names}
+        columns = decode_inputs(recorded.inputs, self._bundle.schema, [column.name for column, _ in where])
+        fits = in_segment(columns, where)
+        return {one.key for one in candidates} - {id_ for id_, is_in in zip(recorded.ids, fits, strict=True) if is_in}
 
     def details(self, candidates: Sequence[Candidate]) -> list[Details]:
         """Return the reasons, see `Candidates`: as recorded, or else computed if the model is still deployed.

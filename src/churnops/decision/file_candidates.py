@@ -3,19 +3,24 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from churnops.data.batches import open_batches
-from churnops.decision.candidates import Candidate, Details, explain
+from churnops.decision.candidates import Candidate, Details, explain, in_segment
 from churnops.decision.reasons import raising
 from churnops.errors import DataError
 from churnops.model import Bundle
 from churnops.schema import Columns
 from churnops.scoring.table import score_table
 
-PAGE = 500
+if TYPE_CHECKING:
+    from churnops.journal.segments import Where
+
+PAGE = 5_000
 
 
 class FileCandidates:
@@ -60,30 +65,32 @@ class FileCandidates:
         self.scored = rows
         self.without_value = 0 if self._value is None else int(np.isnan(self._value).sum())
 
-    def pages(self, above: float, lowest: float) -> Iterator[list[Candidate]]:
+    def pages(self, above: float, lowest: float, where: "Where" = ()) -> Iterator[list[Candidate]]:
         """Yield candidates, see `Candidates`."""
         value = np.ones_like(self._probability) if self._value is None else self._value
         at_risk = self._probability * value
         with np.errstate(invalid="ignore"):
             chosen = np.flatnonzero((at_risk > above) & (self._probability >= lowest))
+        if where:
+            own = {column.name: self._column(column.name)[chosen] for column, _ in where}
+            chosen = chosen[in_segment(own, where)]
         ordered = chosen[np.lexsort((-chosen, value[chosen], at_risk[chosen]))[::-1]]
         for start in range(0, ordered.size, PAGE):
             yield [self._candidate(row) for row in ordered[start : start + PAGE].tolist()]
-
-    def inputs(self, candidates: Sequence[Candidate], names: Sequence[str]) -> Columns:
-        """Return encoded columns, see `Candidates`."""
-        rows = [int(candidate.key) for candidate in candidates]
-        unknown = np.full(self.scored, np.nan)
-        return {name: self._columns.get(name, unknown)[rows] for name in names}
 
     def details(self, candidates: Sequence[Candidate]) -> list[Details]:
         """Return the reasons, see `Candidates`. Features have no values if the model reads a personal column."""
         if not candidates:
             return []
-        columns = self.inputs(candidates, [name for name in self._bundle.imputer.constants if name in self._columns])
+        rows = [int(candidate.key) for candidate in candidates]
+        columns = {name: self._columns[name][rows] for name in self._bundle.imputer.constants if name in self._columns}
         personal = any(column.personal for column in self._bundle.schema.model_inputs)  # the journal keeps the list
         explained = explain(self._bundle, columns)
         return [Details(raising(reasons), {} if personal else values) for reasons, values in explained]
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        """Return an encoded column, NaN if the file lacks it."""
+        return self._columns.get(name, np.full(self.scored, np.nan))
 
     def _candidate(self, row: int) -> Candidate:
         value = None if self._value is None else float(self._value[row])

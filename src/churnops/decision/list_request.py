@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import CallListError
-from churnops.schema import Schema, nearest
+from churnops.schema import Column, Schema, nearest
 
 MAX_CUSTOMERS = 100_000
 """Largest number of customers of a call list."""
@@ -92,6 +92,11 @@ class ListRequest(BaseModel):
             for level in levels:
                 if level not in column.levels:
                     raise CallListError(f"column '{name}' has no level '{level}': {nearest(level, column.levels)}")
+
+    def segment(self, schema: Schema) -> list[tuple[Column, frozenset[int]]]:
+        """Return the columns of the segments, each with the codes of its levels; see `check_columns`."""
+        columns = ((schema.by_name[name], levels) for name, levels in self.where.items())
+        return [(column, frozenset(map(column.levels.index, levels))) for column, levels in columns]
 
     def document(self, source: str, policy: DecisionPolicy) -> dict[str, Any]:
         """Return what decides about the list, in JSON types: the same document gives the same list."""

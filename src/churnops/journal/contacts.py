@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, Engine, select
 
 from churnops.errors import JournalError
+from churnops.journal.among import among
 from churnops.journal.database import answering, exclusive
 from churnops.journal.inserts import insert_rows
 from churnops.journal.tables import call_list_rows, call_lists, contacts, microseconds, moment
@@ -109,22 +110,24 @@ class ContactLog:
 
 
 def contacted_since(connection: Connection, ids: Sequence[str], since: int) -> set[str]:
-    """Return the customers among `ids` (500 at most) who were contacted since a time, in microseconds.
+    """Return the customers among `ids` who were contacted since a time, in microseconds.
 
     The latest entry of a customer and list counts, and "to do" is no contact.
     """
     table = contacts.c
-    query = select(table.customer_id, table.call_list, table.status).where(table.customer_id.in_(ids))
-    rows = connection.execute(query.where(table.at >= since).order_by(table.id))
+    query = select(table.customer_id, table.call_list, table.status)
+    own = among(connection, table.customer_id, ids), table.at >= since
+    rows = connection.execute(query.where(*own).order_by(table.id))
     last = {(row.customer_id, row.call_list): row.status for row in rows}
     return {customer for (customer, _), status in last.items() if status != "to do"}
 
 
 def listed_since(connection: Connection, ids: Sequence[str], since: int) -> set[str]:
-    """Return the customers among `ids` (500 at most) who are on a call list made since a time, in microseconds."""
+    """Return the customers among `ids` who are on a call list made since a time, in microseconds."""
     rows, lists = call_list_rows.c, call_lists.c
     query = select(rows.customer_id).join(call_lists, rows.call_list == lists.id)
-    return set(connection.execute(query.where(rows.customer_id.in_(ids), lists.at >= since)).scalars())
+    own = among(connection, rows.customer_id, ids), lists.at >= since
+    return set(connection.execute(query.where(*own)).scalars())
 
 
 def _refuse_unknown(connection: Connection, entries: Sequence[Contact]) -> None:

@@ -170,7 +170,8 @@ def _json_of(own: LayoutColumn, value: Any) -> Any:
     return date_text(value) if own.kind == "date" else int(value) if own.kind == "integer" else value
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return the text of a JSON value, as a level."""
     return value if isinstance(value, str) else to_json(value).decode()
 
 
@@ -183,7 +184,7 @@ def _encoder(column: Column) -> Callable[[Any], float]:
     codes = column.codes
 
     def code(value: Any) -> float:
-        text = _text(value)
+        text = text_of(value)
         if column.is_open:
             return float(codes.get(column.level(text), column.other))
         if text not in codes:

@@ -5,7 +5,7 @@ their times, a part at a time, and keeps each customer's newest in `newest_score
 an index, and no query reads `predictions` as a whole.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, NamedTuple
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, update
 
 from churnops.journal.database import answering, exclusive, run
-from churnops.journal.decoding import decode_rows
+from churnops.journal.decoding import Decoded, decode_rows
 from churnops.journal.inserts import insert_rows
 from churnops.journal.layouts import Layout
+from churnops.journal.segments import pack_levels
 from churnops.journal.stored_layouts import layouts_of
 from churnops.journal.tables import microseconds, moment, newest_scores, newest_scores_state, predictions
 
@@ -135,41 +136,47 @@ def _begin(connection: Connection, value_column: str) -> Row[Any]:
 
 def _read_part(connection: Connection, state: Row[Any], until: int) -> bool:
     table = predictions.c
-    names = (table.id, table.at, table.customer_id, table.layout, table.churn_probability)
-    columns = (*names, table.inputs, table.rest) if state.value_column else names
+    scored = (table.id, table.at, table.customer_id, table.layout, table.churn_probability)
     after = or_(table.at > state.at, and_(table.at == state.at, table.id > state.prediction))
-    query = select(*columns).where(table.at >= state.at, table.at < until, after).order_by(table.at, table.id)
+    query = (
+        select(*scored, table.inputs, table.rest)
+        .where(table.at >= state.at, table.at < until, after)
+        .order_by(table.at, table.id)
+    )
     rows = connection.execute(query.limit(PART)).all()
     newest = list({row.customer_id: row for row in rows if row.customer_id is not None}.values())  # the last of each
-    _write(connection, newest, _values(connection, newest, state.value_column) if state.value_column else None)
+    _write(connection, newest, state.value_column)
     left = len(rows) == PART
     place = {"at": rows[-1].at, "prediction": rows[-1].id} if left else {"at": max(until, state.at), "prediction": ""}
     connection.execute(update(newest_scores_state).values(place))
     return left
 
 
-def _write(connection: Connection, rows: Sequence[Row[Any]], values: Sequence[float | None] | None) -> None:
+def _write(connection: Connection, rows: Sequence[Row[Any]], value_column: str) -> None:
     """Write scores; without values, the probability itself is what is at risk."""
-    written = []
-    for row, value in zip(rows, values or [None] * len(rows), strict=True):
-        at_risk = row.churn_probability if values is None else value and value * row.churn_probability
-        written.append((row.customer_id, row.id, row.at, row.layout, row.churn_probability, value or 0.0, at_risk))
-    insert_rows(connection, newest_scores.name, _COLUMNS, written, skip_known=False, update=_NEWER)
-
-
-def _values(connection: Connection, rows: Sequence[Row[Any]], column: str) -> list[float | None]:
-    """Return each customer's value: the number in a column of the inputs; None if it is missing or no number."""
+    levels: list[bytes] = [b""] * len(rows)
     values: list[float | None] = [None] * len(rows)
     for id_, layout in layouts_of(connection, (row.layout for row in rows)).items():
         places = [place for place, row in enumerate(rows) if row.layout == id_]
         decoded = decode_rows(layout, [rows[place].inputs for place in places], [rows[place].rest for place in places])
-        numbers = decoded.values[column].tolist() if _has_numbers(layout, column) else [None] * len(places)
-        given: Mapping[int, Any] = decoded.others.get(column, {})
-        for number, place in enumerate(places):
-            value = given.get(number, numbers[number])
-            if type(value) in (int, float) and abs(value) < inf:
-                values[place] = float(value)
-    return values
+        for place, packed, value in zip(places, pack_levels(decoded), _values(decoded, value_column), strict=True):
+            levels[place], values[place] = packed, value
+    written = []
+    for row, packed, value in zip(rows, levels, values, strict=True):
+        at_risk = value and value * row.churn_probability if value_column else row.churn_probability
+        score = (row.id, row.at, row.layout, row.churn_probability, value or 0.0, at_risk, packed)
+        written.append((row.customer_id, *score))
+    insert_rows(connection, newest_scores.name, _COLUMNS, written, skip_known=False, update=_NEWER)
+
+
+def _values(decoded: Decoded, column: str) -> list[float | None]:
+    """Return each customer's value: the number in a column of the inputs; None if it is missing or no number."""
+    numbers: list[Any] = (
+        decoded.values[column].tolist() if _has_numbers(decoded.layout, column) else [None] * decoded.rows
+    )
+    for place, other in decoded.others.get(column, {}).items():
+        numbers[place] = other
+    return [float(number) if type(number) in (int, float) and abs(number) < inf else None for number in numbers]
 
 
 def _has_numbers(layout: Layout, name: str) -> bool:

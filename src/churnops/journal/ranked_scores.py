@@ -4,28 +4,37 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, func, literal, select, tuple_
+from sqlalchemy import Connection, Engine, Row, Select, func, literal, select, tuple_
 
+from churnops.journal.among import among
 from churnops.journal.contacts import contacted_since, listed_since
 from churnops.journal.database import answering
 from churnops.journal.decoding import PackedInputs
+from churnops.journal.segments import Where, segment
 from churnops.journal.stored_layouts import read_layouts
 from churnops.journal.tables import labels, microseconds, newest_scores, predictions
 
 PAGE = 500
-"""Number of scores that one query reads."""
+"""Number of scores that the first query of a ranking reads; each following one reads four times as many."""
 
+MAX_PAGE = 32_000
+"""Largest number of scores that one query reads. PostgreSQL may sort a whole segment for each query."""
+
+_CHUNK = 500  # number of predictions that one query reads
 _RANKED = tuple(newest_scores.c[name] for name in ("at_risk", "value", "customer_id"))
-_FIELDS = (*_RANKED, newest_scores.c.probability, newest_scores.c.prediction, newest_scores.c.at)
 
 
 class RankedScore(NamedTuple):
-    """The newest score of a customer; `value` is 0 if the policy names no column. `at` is in microseconds."""
+    """The newest score of a customer; `value` is 0 if the policy names no column. `at` is in microseconds.
+
+    `in_segment` is False if only the prediction's inputs decide whether the customer is in the segment.
+    """
 
     at_risk: float
     value: float
     customer_id: str
     probability: float
+    in_segment: bool
     prediction: str
     at: int
 
@@ -38,7 +47,7 @@ class RecordedInputs(NamedTuple):
     reasons: list[bytes | None]
 
 
-def ranked_scores(engine: Engine, above: float, lowest: float = 0.0) -> Iterator[list[RankedScore]]:
+def ranked_scores(engine: Engine, above: float, lowest: float = 0.0, where: Where = ()) -> Iterator[list[RankedScore]]:
     """Yield the newest scores in pages: what is at risk first, then the value, both from the largest down.
 
     Parameters
@@ -47,6 +56,8 @@ def ranked_scores(engine: Engine, above: float, lowest: float = 0.0) -> Iterator
         Only customers with more at risk than this.
     lowest
         Lowest probability.
+    where
+        Levels of columns: only customers who have one of each, or of whom only the prediction's inputs decide it.
 
     Raises
     ------
@@ -54,17 +65,33 @@ def ranked_scores(engine: Engine, above: float, lowest: float = 0.0) -> Iterator
         If the database does not answer.
     """
     key, table = tuple_(*_RANKED), newest_scores.c
-    query = select(*_FIELDS).where(table.at_risk > above, table.probability >= lowest)
-    ordered = query.order_by(*(column.desc() for column in _RANKED)).limit(PAGE)
+    with answering(), engine.connect() as connection:
+        possible, sure = segment(connection, where)
+    query = select(*_RANKED, table.probability, sure.label("in_segment"))
+    query = query.where(table.at_risk > above, table.probability >= lowest, possible)
+    ordered = query.order_by(*(column.desc() for column in _RANKED))
     page: list[RankedScore] = []
+    size = PAGE
     while True:
         with answering(), engine.connect() as connection:
             following = ordered.where(key < tuple_(*map(literal, page[-1][:3]))) if page else ordered
-            page = [RankedScore(*row) for row in connection.execute(following)]
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL jit = off")  # compiling takes longer than a page
+            rows = connection.execute(_with_predictions(following.limit(size)))
+            page = [RankedScore(*row) for row in rows]
         if page:
             yield page
-        if len(page) < PAGE:
+        if len(page) < size:
             return
+        size = min(4 * size, MAX_PAGE)
+
+
+def _with_predictions(ranked: Select[Any]) -> Select[Any]:
+    """Select a page within the index, and only for its customers what the index lacks."""
+    page = ranked.subquery("page")
+    query = select(page, newest_scores.c.prediction, newest_scores.c.at)
+    joined = query.join_from(page, newest_scores, newest_scores.c.customer_id == page.c.customer_id)
+    return joined.order_by(*(page.c[column.name].desc() for column in _RANKED))
 
 
 def count_without_value(engine: Engine) -> int:
@@ -77,7 +104,7 @@ def count_without_value(engine: Engine) -> int:
 def left_out(
     engine: Engine, ids: Sequence[str], since: datetime | None, scored_at: Sequence[int]
 ) -> dict[str, Literal["left", "contacted", "listed"]]:
-    """Return the customers among `ids` (500 at most) whom a new call list leaves out, with the reason.
+    """Return the customers among `ids` whom a new call list leaves out, with the reason.
 
     Parameters
     ----------
@@ -105,11 +132,12 @@ def recorded_inputs(engine: Engine, given: Sequence[tuple[str, int]]) -> Recorde
     table = predictions.c
     rows: list[Row[Any]] = []
     with answering(), engine.connect() as connection:
-        for start in range(0, len(given), PAGE):
-            part, times = zip(*given[start : start + PAGE], strict=True)
+        for start in range(0, len(given), _CHUNK):
+            part, times = zip(*given[start : start + _CHUNK], strict=True)
             low, high = min(times), max(times)
             query = select(table.id, table.layout, table.inputs, table.rest, table.reasons)
-            rows += connection.execute(query.where(table.id.in_(part), table.at.between(low, high))).all()
+            own = among(connection, table.id, part), table.at.between(low, high)
+            rows += connection.execute(query.where(*own)).all()
     names, layouts, inputs, rests, reasons = map(list, zip(*rows, strict=True)) if rows else ([], [], [], [], [])
     return RecordedInputs(names, PackedInputs(read_layouts(engine, layouts), layouts, inputs, rests), reasons)
 
@@ -117,7 +145,7 @@ def recorded_inputs(engine: Engine, given: Sequence[tuple[str, int]]) -> Recorde
 def _left(connection: Connection, ids: Sequence[str], scored_at: Sequence[int]) -> set[str]:
     """Return the customers whose latest label says that they left after their score."""
     query = select(labels.c.subject, labels.c.churned, labels.c.outcome_at)
-    own = query.where(labels.c.subject.in_(ids), labels.c.subject_kind == "customer")
+    own = query.where(among(connection, labels.c.subject, ids), labels.c.subject_kind == "customer")
     last = {row.subject: row for row in connection.execute(own.order_by(labels.c.revision))}
     at = dict(zip(ids, scored_at, strict=True))
     return {id_ for id_, row in last.items() if row.churned and row.outcome_at >= at[id_]}

@@ -1,6 +1,6 @@
 """The decision policy, newest scores, call lists and contacts."""
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Integer, LargeBinary, Table, Text
 
 from churnops.journal.tables.base import KEY, metadata
 
@@ -24,7 +24,9 @@ newest_scores = Table(
     Column("probability", Double, nullable=False),
     Column("value", Double, nullable=False),  # of the column that the decision policy names; 0: none, or not known
     Column("at_risk", Double),  # probability × value, or the probability if the policy names no column; NULL: not known
-    Index("newest_scores_ranked", "at_risk", "value", "customer_id"),
+    Column("levels", LargeBinary, nullable=False),  # of categories and flags: `churnops.journal.segments`
+    # All columns by which lists are filtered, so that a rare segment is found within the index.
+    Index("newest_scores_ranked", "at_risk", "value", "customer_id", "probability", "layout", "levels"),
     sqlite_with_rowid=False,
 )
 
