@@ -117,6 +117,25 @@ def test_a_lost_scheduler_is_one_line_and_the_next_run_continues(
     assert contents(target) == contents(here / "expected")
 
 
+def test_a_cluster_without_workers_is_a_warning_until_one_joins(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    warnings = []
+    with scheduler(tmp_path) as (address, _), ExitStack() as processes:
+        only = processes.enter_context(worker(tmp_path, address))
+
+        def warn(text: str, *values: object) -> None:
+            warnings.append(text % values)
+            processes.enter_context(worker(tmp_path, address))
+
+        monkeypatch.setattr("churnops.cluster.dask_workers.IDLE_SECONDS", 1.0)
+        monkeypatch.setattr("churnops.cluster.dask_workers.log.warning", warn)
+        predict(here, tmp_path / "out", address, on_rows=after(1, only.kill))
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"the Dask cluster at {address} has had no workers for ")
+    assert contents(tmp_path / "out") == contents(here / "expected")
+
+
 def test_a_killed_command_is_continued_by_another_process(
     here: Path, tmp_path: Path, running: tuple[str, ExitStack, "subprocess.Popen[Any]"]
 ):

@@ -26,6 +26,9 @@ WORKERS_SECONDS = 30
 SAME = "install the same on all machines"
 COUNT_SECONDS = 2.0
 """Seconds after which the number of workers is asked for again."""
+IDLE_SECONDS = 30.0
+"""Seconds without workers after which a warning is logged."""
+log = logging.getLogger("churnops.cluster")
 _open: dict[str, "DaskWorkers"] = {}
 """Clusters that this process uses just now, by address: a block inside another one uses the same."""
 
@@ -147,9 +150,38 @@ def dask_workers(address: str) -> Iterator[DaskWorkers]:
             workers.check()
             _open[address] = workers
             try:
-                yield workers
+                with _watched(workers, address):
+                    yield workers
             finally:
                 del _open[address]
+
+
+@contextmanager
+def _watched(workers: DaskWorkers, address: str) -> Iterator[None]:
+    """Log a warning when the cluster has had no workers for a while: tasks wait for them without an end."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        last, warned = time.monotonic(), False
+        while not ended.wait(COUNT_SECONDS):
+            if workers.count:
+                last, warned = time.monotonic(), False
+            elif not warned and time.monotonic() - last >= IDLE_SECONDS:
+                warned = True
+                log.warning(
+                    "the Dask cluster at %s has had no workers for %.0f s: "
+                    "start workers and the work goes on, or stop it with Ctrl-C",
+                    address,
+                    time.monotonic() - last,
+                )
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager
