@@ -16,8 +16,8 @@ from churnops.api import work
 from churnops.api.main import create_app
 from churnops.api.metrics import Metrics
 from churnops.api.problems import Problem
-from churnops.api.routes import predict
 from churnops.api.service import Service
+from churnops.api.split import SplitAnswers
 from churnops.api.uploads import ndjson, tables
 from churnops.api.work import Room, Steps, Work
 from churnops.journal.journal import Journal
@@ -149,7 +149,7 @@ def test_held_client_threads_do_not_delay_readiness_keys_or_models(
     api_settings: Settings, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ):
     gate = Gate()
-    monkeypatch.setattr(predict, "answer", gate)
+    monkeypatch.setattr(SplitAnswers, "answer", gate)
     monkeypatch.setattr(Journal, "prediction", gate)
     monkeypatch.setattr(Journal, "record_labels", gate)
     batch = [a_customer() for _ in range(200)]
@@ -178,7 +178,7 @@ def test_requests_beyond_the_waiting_limit_are_refused(
     api_settings: Settings, monkeypatch: pytest.MonkeyPatch, path: str
 ):
     gate = Gate()
-    monkeypatch.setattr(predict, "answer", gate)
+    monkeypatch.setattr(SplitAnswers, "answer", gate)
     monkeypatch.setattr(Journal, "record_labels", gate)
     monkeypatch.setattr(work, "COMPUTATIONS", 2)
     monkeypatch.setattr(work, "QUESTIONS", 2)
