@@ -4,12 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import Engine
 
 from churnops.errors import CallListError
-from churnops.journal import Journal, Label
+from churnops.journal import Journal, Label, call_lists
 from churnops.journal import ranked_scores as module
 from churnops.journal.call_lists import CallListStore, ListedCustomer
 from churnops.journal.contacts import Contact, ContactLog, Status, UnknownCustomer
@@ -93,6 +94,76 @@ def test_processes_that_make_the_same_list_make_it_once(engine: Engine):
     assert sorted(is_new for _, is_new in made) == [False, False, False, True]
     assert len({one.id for one, _ in made}) == 1
     assert len(CallListStore(engine).customers(1)) == 2
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Lists are written in parts of two rows."""
+    monkeypatch.setattr(call_lists, "PART", 2)
+    return monkeypatch
+
+
+FIVE = tuple(f"c{number}" for number in range(5))
+
+
+def test_a_long_list_is_visible_once_it_is_complete(engine: Engine, parts: pytest.MonkeyPatch):
+    store, seen = CallListStore(engine), []
+
+    def look(_seconds: float) -> None:
+        seen.append((store.newest(), store.named("week 1"), ContactLog(engine).record([Contact("c9", "kept")])))
+        with pytest.raises(UnknownCustomer):
+            ContactLog(engine).record([Contact("c1", "kept", 1)])
+
+    parts.setattr(call_lists.time, "sleep", look)
+    made, is_new = add(engine, "week 1", *FIVE)
+    assert (is_new, seen) == (True, [([], None, 1)] * 2), "others read and write between two parts"
+    assert [row.customer_id for row in store.customers(made.id)] == list(FIVE)
+    assert store.newest() == [made]
+
+
+def test_a_list_whose_process_was_killed_is_removed(engine: Engine, parts: pytest.MonkeyPatch):
+    parts.setattr(call_lists, "_LEASE", -1)
+    with parts.context() as killed:
+        killed.setattr(call_lists.time, "sleep", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            add(engine, "week 1", *FIVE)
+    assert add(engine, "week 1", *FIVE) is None, "the customers are chosen again, without the rows of the killed one"
+    after = CallListStore(engine).last_id()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM call_list_rows").scalar() == after == 0
+    made, is_new = add(engine, "week 1", *FIVE)
+    assert is_new
+    assert len(CallListStore(engine).customers(made.id)) == 5
+
+
+def test_a_list_that_was_given_up_is_not_continued(engine: Engine, parts: pytest.MonkeyPatch):
+    parts.setattr(call_lists, "_LEASE", -1)
+    store = CallListStore(engine)
+
+    def replaced(_seconds: float) -> None:
+        parts.setattr(call_lists.time, "sleep", lambda _: None)
+        add(engine, "week 2", "c7", after=store.last_id())
+
+    parts.setattr(call_lists.time, "sleep", replaced)
+    with pytest.raises(CallListError, match="was given up"):
+        add(engine, "week 1", *FIVE)
+    assert [(one.name, len(store.customers(one.id))) for one in store.newest()] == [("week 2", 1)]
+
+
+@pytest.mark.parametrize("url", LASTING, indirect=True)
+def test_processes_that_make_the_same_long_list_make_it_once(engine: Engine, parts: pytest.MonkeyPatch):
+    store = CallListStore(engine)
+
+    def make() -> Any:
+        while (made := add(engine, "week 1", *FIVE, after=store.last_id())) is None:
+            pass
+        return made
+
+    with ThreadPoolExecutor(4) as threads:
+        made = [one.result() for one in [threads.submit(make) for _ in range(4)]]
+    assert sorted(is_new for _, is_new in made) == [False, False, False, True]
+    assert [one.id for one in store.newest()] == [made[0][0].id]
+    assert len(store.customers(made[0][0].id)) == 5
 
 
 def test_the_latest_contact_of_a_customer_counts(engine: Engine):

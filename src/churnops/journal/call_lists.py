@@ -1,19 +1,33 @@
-"""Call lists: customers to contact, kept as they were made. What became of them is in `contacts`."""
+"""Call lists: customers to contact, kept as they were made. What became of them is in `contacts`.
+
+A long list is written in parts, so that predictions need not wait for it. It is visible once it is complete. Until then
+no other list is made, because nobody may be on both.
+"""
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, select
+from sqlalchemy import Connection, Engine, Row, Select, delete, func, insert, select, update
 
 from churnops.errors import CallListError
 from churnops.journal.database import answering, exclusive
 from churnops.journal.inserts import insert_rows
 from churnops.journal.tables import call_list_rows, call_lists, microseconds, moment
 
+PART = 1_000
+"""Number of rows that one transaction writes or removes; other writers wait for it."""
+
+PAUSE_SECONDS = 0.02  # between two parts, for other writers
+LEASE = timedelta(seconds=30)
+"""Time after its last part until a list that is not complete counts as given up, because its process was killed."""
+
+_LEASE = LEASE // timedelta(microseconds=1)
 _COLUMNS = tuple(call_list_rows.c.keys())
+_COMPLETE = select(call_lists).where(call_lists.c.writing_until.is_(None))
 
 
 class ListedCustomer(NamedTuple):
@@ -69,20 +83,39 @@ class CallListStore:
 
     def newest(self, limit: int = 50) -> list[CallList]:
         """Return the last lists, newest first."""
-        return self._read(select(call_lists).order_by(call_lists.c.id.desc()).limit(limit))
+        return self._read(_COMPLETE.order_by(call_lists.c.id.desc()).limit(limit))
 
     def get(self, id_: int) -> CallList | None:
         """Return a list; None if there is none."""
-        return next(iter(self._read(select(call_lists).where(call_lists.c.id == id_))), None)
+        return next(iter(self._read(_COMPLETE.where(call_lists.c.id == id_))), None)
 
     def named(self, name: str) -> CallList | None:
         """Return the list with a name; None if there is none."""
-        return next(iter(self._read(select(call_lists).where(call_lists.c.name == name))), None)
+        return next(iter(self._read(_COMPLETE.where(call_lists.c.name == name))), None)
 
     def last_id(self) -> int:
-        """Return the id of the newest list; 0 if there is none."""
-        with answering(), self._engine.connect() as connection:
-            return _last_id(connection)
+        """Return the id of the newest list; 0 if there is none.
+
+        First remove lists whose process was killed, and wait for those that are being written.
+
+        Raises
+        ------
+        CallListError
+            If another list is being written for long.
+        """
+        began = time.monotonic()
+        unfinished = select(call_lists.c.id, call_lists.c.writing_until).where(call_lists.c.writing_until.is_not(None))
+        while True:
+            with answering(), self._engine.connect() as connection:
+                lists, last = connection.execute(unfinished).all(), _last_id(connection)
+            if not lists:
+                return last
+            if time.monotonic() - began > LEASE.total_seconds() + 5:
+                raise CallListError("another call list is being written: try again in a minute")
+            for one in lists:
+                if one.writing_until < microseconds(datetime.now(UTC)):
+                    self._remove(one.id)
+            time.sleep(PAUSE_SECONDS)
 
     def customers(self, id_: int, after: int = 0, limit: int | None = None) -> list[ListedCustomer]:
         """Return the customers of a list in order, from the place `after` on, `limit` at most."""
@@ -113,28 +146,58 @@ class CallListStore:
         Parameters
         ----------
         after
-            Result of `last_id` before the customers were chosen. If another list was made since then, nothing is kept
+            Result of `last_id` before the customers were chosen. If another list was begun since then, nothing is kept
             and the result is None: the customers have to be chosen again, so that none is on both lists.
 
         Raises
         ------
         CallListError
-            If a list of another request has this name.
+            If a list of another request has this name, or writing took so long that the list was given up.
         """
         at = microseconds(datetime.now(UTC))
+        until = None if len(customers) <= PART else at + _LEASE
         values = {"name": name, "at": at, "request": _text(request), "head": _text(head), "by": by}
         with answering(), exclusive(self._engine) as connection:
             row = connection.execute(select(call_lists).where(call_lists.c.name == name)).first()
-            if row is not None:
+            if row is not None and row.writing_until is None:
                 return same_request(_call_list(row), request), False
             if _last_id(connection) != after:
                 return None
-            inserted = connection.execute(insert(call_lists), values)
+            inserted = connection.execute(insert(call_lists), values | {"writing_until": until})
             assert inserted.inserted_primary_key is not None
             id_ = int(inserted.inserted_primary_key[0])
-            rows = [(id_, *customer[:6], _text(customer.reasons), customer.action) for customer in customers]
-            insert_rows(connection, call_list_rows.name, _COLUMNS, rows, skip_known=False)
+            _write(connection, id_, customers[:PART])
+        if until is not None:
+            self._continue(id_, customers, until)
         return CallList(id_, name, moment(at), request, head, by), True
+
+    def _continue(self, id_: int, customers: Sequence[ListedCustomer], until: int) -> None:
+        """Write the other parts; with the last one, the list is complete."""
+        for start in range(PART, len(customers), PART):
+            time.sleep(PAUSE_SECONDS)
+            is_last = start + PART >= len(customers)
+            following = None if is_last else max(microseconds(datetime.now(UTC)) + _LEASE, until + 1)
+            own = call_lists.c.id == id_, call_lists.c.writing_until == until  # a list of another process has another
+            with answering(), exclusive(self._engine) as connection:
+                if not connection.execute(update(call_lists).where(*own).values(writing_until=following)).rowcount:
+                    raise CallListError("the call list was given up, because writing it took too long: try again")
+                _write(connection, id_, customers[start : start + PART])
+            until = following or until
+
+    def _remove(self, id_: int) -> None:
+        """Remove a list that was given up, unless another process is faster."""
+        given_up = call_lists.c.id == id_, call_lists.c.writing_until < microseconds(datetime.now(UTC))
+        own, place = call_list_rows.c.call_list == id_, call_list_rows.c.place
+        while True:
+            with answering(), exclusive(self._engine) as connection:
+                if connection.execute(select(call_lists.c.id).where(*given_up)).first() is None:
+                    return
+                places = connection.execute(select(place).where(own).order_by(place).limit(PART)).scalars().all()
+                connection.execute(delete(call_list_rows).where(own, place.in_(places)))
+                if not places:
+                    connection.execute(delete(call_lists).where(*given_up))
+                    return
+            time.sleep(PAUSE_SECONDS)
 
     def _read(self, query: Select[Any]) -> list[CallList]:
         with answering(), self._engine.connect() as connection:
@@ -155,6 +218,11 @@ def same_request(call_list: CallList, request: Mapping[str, Any]) -> CallList:
             "give another name"
         )
     return call_list
+
+
+def _write(connection: Connection, id_: int, customers: Sequence[ListedCustomer]) -> None:
+    rows = [(id_, *customer[:6], _text(customer.reasons), customer.action) for customer in customers]
+    insert_rows(connection, call_list_rows.name, _COLUMNS, rows, skip_known=False)
 
 
 def _last_id(connection: Connection) -> int:

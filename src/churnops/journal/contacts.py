@@ -137,7 +137,8 @@ def _refuse_unknown(connection: Connection, entries: Sequence[Contact]) -> None:
         if entry.call_list is not None:
             by_list.setdefault(entry.call_list, {}).setdefault(entry.customer_id, index)
     for call_list, customers in by_list.items():
-        if connection.execute(select(call_lists.c.id).where(call_lists.c.id == call_list)).first() is None:
+        complete = call_lists.c.id == call_list, call_lists.c.writing_until.is_(None)
+        if connection.execute(select(call_lists.c.id).where(*complete)).first() is None:
             raise UnknownCustomer(min(customers.values()), f"there is no call list {call_list}")
         _refuse_others(connection, call_list, customers)
 

@@ -19,6 +19,8 @@ from churnops.journal.ordered_rows import PAGE, Values, content_hash, key_of, or
 from churnops.journal.partitions import MAX_MONTHS, make_partitions, months
 from churnops.journal.tables import (
     api_keys,
+    call_list_rows,
+    call_lists,
     customers_history,
     customers_log,
     experiments,
@@ -34,6 +36,8 @@ from churnops.journal.tables import (
 )
 
 TRANSIENT = {
+    call_list_rows.name,
+    call_lists.name,
     customers_log.name,
     customers_history.name,
     exposures_log.name,

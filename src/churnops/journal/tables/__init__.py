@@ -24,7 +24,7 @@ from churnops.journal.tables.serving import (
     replicas,
 )
 
-SCHEMA_VERSION = "0015"
+SCHEMA_VERSION = "0016"
 """Newest version in `migrations/versions`. Changing a table needs a new migration."""
 
 VERSION_TABLE = "churnops_schema_version"

@@ -47,6 +47,7 @@ call_lists = Table(
     Column("request", Text, nullable=False),  # JSON: what was asked for; the same request again gives the same list
     Column("head", Text, nullable=False),  # JSON: numbers, expected profit, policy, model
     Column("by", Text),  # user's name, or name of the API key
+    Column("writing_until", BigInteger),  # NULL: complete. After this time, the process that writes the list is dead
 )
 
 call_list_rows = Table(
