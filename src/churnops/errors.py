@@ -2,6 +2,23 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
+
+_KINDS = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "an object of names and values",
+    "float_type": "a number",
+    "int_from_float": "a whole number",
+    "int_type": "a whole number",
+    "list_type": "a list",
+    "mapping_type": "an object of names and values",
+    "model_type": "an object of names and values",
+    "string_type": "a text",
+    "string_unicode": "Unicode text",
+    "tuple_type": "a list",
+}
+"""Pydantic's names of types in JSON, in plain words."""
 
 
 class ChurnopsError(Exception):
@@ -87,6 +104,20 @@ def first_line(error: Exception, limit: int = 200) -> str:
     'no answer from https://***@mlflow:5000'
     """
     return redact(str(error).strip().partition("\n")[0])[:limit]
+
+
+def broken_rule(error: Mapping[str, Any]) -> str:
+    """Return the rule of an error of pydantic in plain words, without the value.
+
+    >>> broken_rule({"type": "tuple_type", "msg": "Input should be a valid tuple"})
+    'must be a list'
+    >>> broken_rule({"type": "less_than", "msg": "Input should be less than 1"})
+    'must be less than 1'
+    """
+    if error["type"] in _KINDS:
+        return f"must be {_KINDS[error['type']]}"
+    rule = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return re.sub(r"^(String|Tuple|List|Dictionary) should have", "must have", rule)
 
 
 def reason_of(error: Exception) -> str:

@@ -118,3 +118,12 @@ def number(value: float) -> str:
     if abs(value) >= 100:
         return f"{value:,.1f}".removesuffix(".0")
     return f"{value:.3g}"
+
+
+def customers_text(share: float) -> str:
+    """Return the customers of an experiment in words.
+
+    >>> customers_text(1.0), customers_text(0.25)
+    ('all customers', '25 % of the customers')
+    """
+    return "all customers" if share == 1.0 else f"{100 * share:.3g} % of the customers"

@@ -79,7 +79,7 @@ def test_the_same_request_gives_the_same_list(scored: TestClient):
 
 
 def test_a_list_may_have_one_segment_only(scored: TestClient):
-    made = make(scored, contacts=10, days=0, where={"international_plan": ["Yes"]})
+    made = make(scored, contacts=10, days=0, where={"International plan": ["Yes"]})
     rows = scored.get(f"/call-lists/{made['id']}").json()["customers"]
     assert rows
     assert {int(row["customer_id"][2:]) % 2 for row in rows} == {1}
@@ -91,6 +91,8 @@ def test_what_is_wrong_is_named(scored: TestClient):
     assert assert_problem(scored.post("/call-lists", json={"contact": 1}), 422)["errors"][0]["message"].endswith(
         "did you mean 'contacts'?"
     )
+    text = assert_problem(scored.post("/call-lists", json={"where": {"state": "OH"}}), 422)["detail"]
+    assert text == "where: must be a list"
     wrong = {"where": {"state": ["Ohio"]}}
     assert "has no level 'Ohio'" in assert_problem(scored.post("/call-lists", json=wrong), 409)["detail"]
     both = {"contacts": 5, "budget": 50.0}

@@ -7,7 +7,10 @@ import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
+from churnops.api.customers import CustomerForm
+from churnops.api.problems import Problem
 from churnops.cli import main
+from churnops.schema import Column, Schema
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, make_key
 from tests.support.projects import LATER
@@ -108,3 +111,10 @@ def test_storing_needs_its_own_scope(api_settings: Settings):
         assert client.post("/features", json=[ANN], headers={"x-api-key": key}).status_code == 200
         assert_problem(client.post("/features", json=[ANN], headers={"x-api-key": other}), 403)
         assert_problem(client.post("/predict", json={"customer_id": "ann"}, headers={"x-api-key": key}), 403)
+
+
+def test_an_id_in_the_wrong_field_is_answered_with_the_right_one():
+    named = Column(name="contract", alias="Contract no.", kind="id", required=False)
+    columns = (named, Column(name="bill", kind="number"), Column(name="churn", kind="target", choices=("no", "yes")))
+    with pytest.raises(Problem, match=r"the customer's id is contract \('Contract no.'\)"):
+        CustomerForm(Schema(columns=columns)).read({"customer_id": "C-1"})

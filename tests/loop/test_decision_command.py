@@ -74,7 +74,7 @@ def test_a_policy_is_set_shown_and_taken_back(decision: Decision, here: Path):
     ("words", "message"),
     [
         (["set", "--why", "x"], "Give an option to change"),
-        (["set", "--threshold", "2", "--why", "x"], "threshold: Input should be less than 1"),
+        (["set", "--threshold", "2", "--why", "x"], "threshold: must be less than 1"),
         (["set", "--value", "state", "--why", "x"], "'state' is not a number column of the customer table; allowed: "),
         (["set", "--budget", "5", "--why", "x"], "a budget needs the cost"),
         (["set", "--cost", "5", "--why", " "], "the reason is empty"),

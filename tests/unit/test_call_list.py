@@ -22,7 +22,7 @@ from churnops.wire import CallListHead, CallListProfit, ListedCustomerAnswer
 SCHEMA = Schema(
     columns=(
         Column(name="bill", kind="number", label="Monthly bill", unit="EUR"),
-        Column(name="plan", kind="category", choices=("basic", "gold"), label="Tariff"),
+        Column(name="plan", alias="Tarif", kind="category", choices=("basic", "gold"), label="Tariff"),
         Column(name="voice", kind="flag", choices=("no", "yes"), label="Voice mail"),
         Column(name="churn", kind="target", choices=("No", "Yes")),
     )
@@ -109,10 +109,11 @@ def test_a_request_replaces_the_limit_of_the_policy():
     assert ListRequest(contacts=9).policy(policy).limit == 9
     with pytest.raises(PolicyError, match="cost of a contact"):
         ListRequest(budget=10.0).policy(DecisionPolicy())
-    with pytest.raises(CallListError, match="call list: contacts: Input should be greater"):
+    with pytest.raises(CallListError, match="call list: contacts: must be greater"):
         ListRequest.read({"contacts": 0})
     with pytest.raises(CallListError, match="no category or flag to filter by"):
-        ListRequest(where={"bill": ("1",)}).check_columns(SCHEMA)
+        ListRequest(where={"bill": ("1",)}).in_table(SCHEMA)
+    assert ListRequest(where={"Tarif": ("gold",)}).in_table(SCHEMA).where == {"plan": ("gold",)}
 
 
 def head(**changes: object) -> CallListHead:
@@ -134,7 +135,7 @@ def head(**changes: object) -> CallListHead:
 
 def test_the_head_says_whom_to_call_and_what_the_numbers_mean():
     assert title(head()) == "Of 1,667 customers, call these 120. Expected profit: 2,350 EUR."
-    text = " ".join(sentences(head(), 30))
+    text = " ".join(sentences(head(), {"days": 30, "where": {"plan": ["gold", "basic"]}}))
     for part in (
         "between 1,900 EUR and 2,790 EUR (95 % interval)",
         "keeps 25 % of the customers who would leave",
@@ -142,15 +143,16 @@ def test_the_head_says_whom_to_call_and_what_the_numbers_mean():
         "assumptions",
         "lowest probability on the list is 31.0 %",
         "120 customers, as asked for",
+        "Only customers whose plan is gold or basic.",
         "12 contacted in the last 30 days",
         "2026-11-30 12:00:00 UTC",
     ):
         assert part in text
     without = head(profit=None, policy=DecisionPolicy().to_json())
-    assert "lacks cost, value and success rate" in sentences(without, 30)[0]
+    assert "lacks cost, value and success rate" in sentences(without, {})[0]
     nobody = head(customers=0, cut_off=None, profit=None, ended_by="profit", left_out={})
     assert title(nobody) == "Of 1,667 customers, there is nobody to call."
-    assert sentences(nobody, 30)[0] == "The list is empty: no call pays."
+    assert sentences(nobody, {})[0] == "The list is empty: no call pays."
 
 
 def test_the_export_is_safe_in_spreadsheets():

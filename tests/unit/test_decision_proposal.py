@@ -44,3 +44,5 @@ def test_a_new_model_names_the_difference_to_the_policy(bundles: tuple[Bundle, B
         "3 of 4 customers, and 2 of the 2 who left; 0.5 flags 1 of 4 customers, and 1 of the 2 who left)"
     )
     assert proposal(DecisionPolicy(contacts=9, version=4), model, deployed) == ""
+    missing = proposal(DecisionPolicy(value="gone", version=5), model, deployed)
+    assert missing.startswith("no call lists with this model: decision policy 5: value: 'gone' is not a number column")

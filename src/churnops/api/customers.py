@@ -200,6 +200,8 @@ class CustomerForm:
             return f"'{name}' is the outcome, not an input: send it to /labels when it is known"
         if is_marked([name]):
             return REFUSED
+        if name == CUSTOMER_ID.name and self.identifier:
+            return f"there is no field '{name}': the customer's id is {self._by_name[self.identifier].full_name}"
         close = nearest(name, self._names) if hint else ""
         meant = f"; {close}" if close.startswith("did") else ""
         return f"there is no field '{name[:MAX_SHOWN]}'{meant}"

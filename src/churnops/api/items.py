@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 from churnops.api.problems import Problem
 from churnops.api.strict_json import parse_json, parse_list
 from churnops.api.work import STEP_ROWS, Steps
+from churnops.errors import broken_rule
 from churnops.limits import MAX_ERRORS
 from churnops.schema import nearest
 from churnops.wire import FieldError
@@ -47,7 +48,7 @@ def read_items(body: bytes, model: type[Item], max_items: int) -> Steps[list[Ite
 def explain_item(error: Any, model: type[BaseModel], row: int | None = None) -> FieldError:
     """Return the broken rule of a pydantic error, without the value."""
     field = str(error["loc"][0])[:64] if error["loc"] else None
-    message = error["msg"].removeprefix("Value error, ")
+    message = broken_rule(error)
     if error["type"] == "string_pattern_mismatch":
         message = "must have a visible character, and no NUL"
     if error["type"] == "extra_forbidden":

@@ -41,7 +41,7 @@ def start(ctx: click.Context, version: int, share: float, reason: str | None, as
       churnops shadow start 7 --share 0.1 --reason "the new tariff"
     """  # noqa: D301
     from churnops.pipelines.shadow import start_shadow
-    from churnops.screens.shadow import customers_text
+    from churnops.words import customers_text
 
     started = start_shadow(settings_of(ctx), version, share, reason or "")
     text = (

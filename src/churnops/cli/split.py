@@ -43,12 +43,13 @@ def start(ctx: click.Context, version: int, share: float, reason: str | None, as
     """  # noqa: D301
     from churnops.experiments.split import start_split
     from churnops.project import Project
+    from churnops.words import customers_text
 
     with Project.open(settings_of(ctx)) as project:
         started = start_split(project, version, share, reason or "")
     text = (
-        f"Started split {started.id}: version {version} ({started.challenger_name}) answers {share:.4g} of the "
-        f"customers, {started.champion_name} the others. `churnops split report` compares the outcomes"
+        f"Started split {started.id}: version {version} ({started.challenger_name}) answers "
+        f"{customers_text(share)}, {started.champion_name} the others. `churnops split report` compares the outcomes"
     )
     document = {name: value for name, value in vars(started).items() if name != "details"}
     show_done(as_json, lambda: document, lambda: click.echo(text))

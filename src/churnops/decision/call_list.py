@@ -76,8 +76,9 @@ class ListMaker:
         from churnops.journal.call_lists import CallListStore, same_request
 
         store, now = CallListStore(self.engine), datetime.now(UTC)
-        policy = request.policy(self.policy)
-        request.check_columns(self.bundle.schema)
+        policy, request = request.policy(self.policy), request.in_table(self.bundle.schema)
+        if problem := policy.value_problem(self.bundle.schema):
+            raise CallListError(problem)
         document = request.document(file.name if file else JournalCandidates.source, policy)
         for _ in range(ATTEMPTS):
             after = store.last_id()

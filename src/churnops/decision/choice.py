@@ -122,7 +122,7 @@ def choose(
     if rows < MIN_CUSTOMERS or left in (0, rows):
         raise PolicyError(
             f"{rows:,} customers with known outcomes, {left:,} of whom left, are too few: at least {MIN_CUSTOMERS} are "
-            "needed, some who left and some who stayed"
+            "needed, some who left and some who stayed (of training rows: --from training)"
         )
     own = policy.threshold_for(own_threshold)
     offer = Offer(policy.cost or 0.0, 1.0, policy.success_rate or 0.0)  # each customer has a value of their own

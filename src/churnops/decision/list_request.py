@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from churnops.decision.policy import DecisionPolicy
-from churnops.errors import CallListError
+from churnops.errors import CallListError, broken_rule
 from churnops.schema import Column, Schema, nearest
 
 MAX_CUSTOMERS = 100_000
@@ -57,7 +57,7 @@ class ListRequest(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             field = ".".join(str(part)[:64] for part in first["loc"])
-            raise CallListError(f"call list: {field}: {first['msg']}") from None
+            raise CallListError(f"call list: {field}: {broken_rule(first)}") from None
 
     def policy(self, current: DecisionPolicy) -> DecisionPolicy:
         """Return the policy with this request's budget or number of contacts.
@@ -77,8 +77,10 @@ class ListRequest(BaseModel):
         """Return the time from which a contact or a list counts; None if none does."""
         return now - timedelta(days=self.days) if self.days else None
 
-    def check_columns(self, schema: Schema) -> None:
-        """Refuse segments of columns or levels that the model's Schema does not have.
+    def in_table(self, schema: Schema) -> Self:
+        """Return the request with the names of its columns, whose headers may be given.
+
+        Segments of columns or levels that the model's Schema does not have are refused.
 
         Raises
         ------
@@ -86,15 +88,18 @@ class ListRequest(BaseModel):
             With the columns or levels that are allowed.
         """
         allowed = {c.name: c for c in schema.inputs if c.kind in ("category", "flag") and not c.personal}
-        for name, levels in self.where.items():
+        names = schema.rename(self.where)
+        where = {names.get(given, given): levels for given, levels in self.where.items()}
+        for name, levels in where.items():
             if (column := allowed.get(name)) is None:
                 raise CallListError(f"'{name}' is no category or flag to filter by: {nearest(name, allowed)}")
             for level in levels:
                 if level not in column.levels:
                     raise CallListError(f"column '{name}' has no level '{level}': {nearest(level, column.levels)}")
+        return self.model_copy(update={"where": where})
 
     def segment(self, schema: Schema) -> list[tuple[Column, frozenset[int]]]:
-        """Return the columns of the segments, each with the codes of its levels; see `check_columns`."""
+        """Return the columns of the segments, each with the codes of its levels; see `in_table`."""
         columns = ((schema.by_name[name], levels) for name, levels in self.where.items())
         return [(column, frozenset(map(column.levels.index, levels))) for column, levels in columns]
 

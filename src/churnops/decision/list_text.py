@@ -1,7 +1,7 @@
 """Call lists in words, the same in the terminal and on the page, and as a CSV that is safe in spreadsheets."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from churnops.decision.policy import DecisionPolicy
 from churnops.schema import Schema
@@ -65,10 +65,11 @@ def title(head: CallListHead) -> str:
     return f"Of {head.scored:,} customers, {whom}.{profit}"
 
 
-def sentences(head: CallListHead, days: int) -> list[str]:
-    """Return what the numbers of a list mean, a sentence or two each."""
+def sentences(head: CallListHead, request: Mapping[str, Any]) -> list[str]:
+    """Return what the numbers of a list mean, a sentence or two each; `request` is the document of `ListRequest`."""
     policy = DecisionPolicy.read(head.policy)
-    lines = [_profit(head, policy), _end(head, policy), _left_out(head.left_out, days), _scores(head)]
+    left_out = _left_out(head.left_out, int(request.get("days", 0)))
+    lines = [_segment(request.get("where", {})), _profit(head, policy), _end(head, policy), left_out, _scores(head)]
     return [line for line in lines if line]
 
 
@@ -139,6 +140,11 @@ def file_name(call_list: "CallList") -> str:
     """
     words = "".join(letter if letter.isalnum() else " " for letter in call_list.name).split()
     return f"{'-'.join(['call-list', str(call_list.id), *words])[:80]}.csv"
+
+
+def _segment(where: Mapping[str, Sequence[str]]) -> str:
+    parts = [f"{name} is {' or '.join(levels)}" for name, levels in where.items()]
+    return f"Only customers whose {' and '.join(parts)}." if parts else ""
 
 
 def _profit(head: CallListHead, policy: DecisionPolicy) -> str:

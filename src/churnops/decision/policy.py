@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
-from churnops.errors import PolicyError
-from churnops.schema import Schema
+from churnops.errors import PolicyError, broken_rule
+from churnops.schema import Schema, nearest
 
 Rule = Literal["threshold", "budget", "contacts"]
 
@@ -90,9 +90,11 @@ class DecisionPolicy(BaseModel):
             return cls.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            message = first["msg"].removeprefix("Value error, ")
-            field = str(first["loc"][0]) if first["loc"] else ""
+            message = broken_rule(first)
+            field = str(first["loc"][0])[:64] if first["loc"] else ""
             given = "" if first["type"] == "value_error" else f" (given: {str(first['input'])[:80]!r})"
+            if first["type"] == "extra_forbidden":
+                message, given = f"there is no such field; {nearest(field, cls.model_fields)}", ""
             raise PolicyError(f"the policy's {field}: {message}{given}" if field else message) from None
 
     def to_json(self) -> dict[str, Any]:
@@ -186,19 +188,31 @@ class DecisionPolicy(BaseModel):
         profit: NDArray[np.float64] = self.success_rate * p * np.asarray(values, dtype=np.float64) - self.cost
         return profit
 
-    def check_column(self, schema: Schema) -> None:
-        """Refuse a value column that is not a number column of the customer table, or is personal.
+    def in_table(self, schema: Schema) -> Self:
+        """Return the policy with the name of its value column, whose header may be given.
+
+        A column that is not a number column of the customer table, or is personal, is refused.
 
         Raises
         ------
         PolicyError
             With the columns that are allowed.
         """
-        if (name := self.value_column) is None:
-            return
+        if (given := self.value_column) is None:
+            return self
+        name = schema.rename([given]).get(given, given)
         numbers = [c.name for c in schema.inputs if c.kind in ("integer", "number") and not c.personal]
         if name in schema.personal:
             raise PolicyError(f"value: the column {name!r} is personal, so the journal does not have its values")
         if name not in numbers:
             listed = ", ".join(numbers[:8]) + (", …" if len(numbers) > 8 else "")
             raise PolicyError(f"value: {name!r} is not a number column of the customer table; allowed: {listed}")
+        return self.model_copy(update={"value": name})
+
+    def value_problem(self, schema: Schema) -> str:
+        """Return why the value does not fit the table of a model, and the next command; empty if it fits."""
+        try:
+            self.in_table(schema)
+        except PolicyError as error:
+            return f"decision policy {self.version}: {error}; set another with `churnops decision set --value`"
+        return ""

@@ -13,6 +13,8 @@ def proposal(policy: DecisionPolicy, model: Bundle, deployed: Bundle | None) -> 
     deployed
         The model that the new one may replace.
     """
+    if problem := policy.value_problem(model.schema):
+        return f"no call lists with this model: {problem}"
     own = model.own_threshold
     if not policy.is_set or policy.threshold == own:
         return ""

@@ -144,7 +144,7 @@ def _alias(header: str, name: str) -> str:
 def _label(decision: DescribedColumn) -> str:
     """Return the header as label, if it has words that the name does not show."""
     header = " ".join(decision.header.split())
-    same = words(decision.name).casefold() == header.casefold()
+    same = words(decision.name) == header
     return "" if same or " " not in header or not LABEL.allows(header) else f", label: {_text(header)}"
 
 

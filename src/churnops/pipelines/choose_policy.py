@@ -45,7 +45,7 @@ def choose_policy(
         If no model is deployed, the policy lacks a number, or there are too few customers.
     """
     bundle, now = project.require_deployed(), datetime.now(UTC)
-    policy.check_column(bundle.schema)
+    policy = policy.in_table(bundle.schema)
     if customers == "training":
         path = reference_path(project.models, bundle.content_sha256)
         if not path.is_file():
@@ -74,8 +74,8 @@ def _labelled(sample: Sample, policy: DecisionPolicy, bundle: Bundle) -> tuple[L
     column = policy.value_column
     if column is None:
         value = np.full(sample.rows, float(policy.value or 0.0))
-    elif column in sample.columns:
-        value = np.asarray(sample.columns[column], dtype=np.float64)
+    elif column in sample.columns or not sample.rows:
+        value = np.asarray(sample.columns.get(column, ()), dtype=np.float64)
     else:
         name = bundle.schema.by_name[column].full_name
         raise PolicyError(f"the values of the column {name} are not known for these customers")
@@ -85,6 +85,7 @@ def _labelled(sample: Sample, policy: DecisionPolicy, bundle: Bundle) -> tuple[L
 
 def _segments(sample: Sample, by: str, known: NDArray[np.bool_], schema: Schema) -> dict[str, NDArray[np.bool_]]:
     """Return the mask of each level of a category or flag that customers have, the most frequent ones first."""
+    by = schema.rename([by]).get(by, by)
     column = schema.by_name.get(by)
     if column is None or not column.levels or by not in sample.columns:
         names = [name for name in sample.columns if schema.by_name[name].levels]

@@ -49,5 +49,5 @@ def revert_policy(project: Project, version: int | None, reason: str, by: str | 
 def _set(project: Project, policy: DecisionPolicy, reason: str, by: str | None) -> DecisionPolicy:
     project.place.refresh()
     bundle = deployed(project.models)
-    policy.check_column(project.settings.table if bundle is None else bundle.schema)
+    policy = policy.in_table(project.settings.table if bundle is None else bundle.schema)
     return set_policy(project.policies, policy, by=by or who(), reason=reason)

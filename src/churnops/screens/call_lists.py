@@ -32,7 +32,7 @@ def show_list(
     if is_new is False:
         line(console, "Made before", f" {time_text(shown.at)} UTC: the same request gives the same list", "yellow")
     console.print(plain(title(head)), style="bold", soft_wrap=True)
-    for sentence in sentences(head, int(call_list.request.get("days", 0))):
+    for sentence in sentences(head, call_list.request):
         console.print(plain(sentence), soft_wrap=True)
     if head.health:
         line(console, f"Model: {head.health.word}", f". {head.health.sentence}")

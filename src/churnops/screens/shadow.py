@@ -4,6 +4,7 @@ from rich.console import Console
 
 from churnops.screens.layout import line, table_of, time_text
 from churnops.wire import ShadowAnswer, ShadowLook
+from churnops.words import customers_text
 
 _STYLES = {"running": "bold", "success": "green", "futility": "yellow", "stopped": "yellow"}
 
@@ -31,15 +32,6 @@ def show_shadow(shadow: ShadowAnswer, console: Console | None = None) -> None:
     dropped = f", {shadow.dropped:,} not scored by the challenger" if shadow.dropped else ""
     console.print(f"{look.scored:,} predictions scored by both{dropped}. {_counts(look)}", soft_wrap=True)
     console.print(shadow.note, soft_wrap=True)
-
-
-def customers_text(share: float) -> str:
-    """Return the customers of an experiment in words.
-
-    >>> customers_text(1.0), customers_text(0.25)
-    ('all customers', '25 % of the customers')
-    """
-    return "all customers" if share == 1.0 else f"{100 * share:.3g} % of the customers"
 
 
 def _counts(look: ShadowLook) -> str:

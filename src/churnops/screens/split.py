@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from churnops.screens.layout import line, table_of, time_text
+from churnops.words import customers_text
 
 if TYPE_CHECKING:
     from churnops.experiments.split import ArmReport, SplitReport
@@ -19,7 +20,7 @@ def show_split(report: "SplitReport", console: Console | None = None) -> None:
     line(
         console,
         f"Split {e.id}",
-        f": version {e.version} answers {e.share:.4g} of the customers. {e.state.capitalize()}",
+        f": version {e.version} answers {customers_text(e.share)}. {e.state.capitalize()}",
     )
     line(console, "  started", f"  {time_text(e.started_at)} UTC by {e.by}" + (f": {e.why}" if e.why else ""))
     if e.ended_at is not None:

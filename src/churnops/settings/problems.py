@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from churnops.errors import redact
+from churnops.errors import broken_rule, redact
 from churnops.schema import nearest
 from churnops.settings.variables import ENV_PREFIX, SECRETS
 
@@ -31,8 +31,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"unknown setting '{where[:200]}' (or variable {variable[:200]}): {nearest(key, section)}"
     if error["type"] == "missing":
         return f"setting '{where}' is required"
-    reason = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    reason = re.sub(r"^(Tuple|List|Dictionary) should have", "must have", reason)
+    reason = broken_rule(error)
     if error["type"] in ("model_type", "dict_type"):
         reason = "must be a section with settings below it"
     if not where:  # a rule on several settings, which names them

@@ -258,6 +258,14 @@ def test_any_header_gives_a_config_that_loads(tmp_path: Path, header: str):
     assert len(settings.table.model_inputs) == (6 if header == "churn_probability" else 7)
 
 
+def test_a_label_keeps_the_capital_letters_of_the_header(tmp_path: Path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(as_csv(customers() | {header: RNG.integers(18, 90, ROWS) for header in ("Monatliche Rechnung", "Day calls")}))
+    settings = load_settings(write_config(discover([path], "Churn"), [path], tmp_path, force=False))
+    columns = settings.table.by_name
+    assert (columns["monatliche_rechnung"].label, columns["day_calls"].label) == ("Monatliche Rechnung", "")
+
+
 def test_numbers_that_a_float_cannot_hold_are_no_inputs(tmp_path: Path):
     table = discovered(tmp_path, Big=[2**60 + 7 * n for n in range(ROWS)], Account=[2**61 + n for n in range(ROWS)])
     kinds = {d.header: d.kind for d in table.columns}

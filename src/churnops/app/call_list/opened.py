@@ -30,7 +30,7 @@ OWN_DOWNLOAD = """<style>
 def opened(project: Project, call_list: CallList) -> None:
     """Show a kept list."""
     shown = _read(project, call_list)
-    _head(shown.head, int(call_list.request.get("days", 0)))
+    _head(shown.head, call_list.request)
     if not shown.customers:
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -70,7 +70,7 @@ def _export(project: Project, call_list: CallList) -> bytes:
     return as_csv(current.customers, project.settings.table)
 
 
-def _head(head: CallListHead, days: int) -> None:
+def _head(head: CallListHead, request: Mapping[str, Any]) -> None:
     policy = DecisionPolicy.read(head.policy)
     st.header(plain(title(head)), anchor=False)
     numbers = {
@@ -81,7 +81,7 @@ def _head(head: CallListHead, days: int) -> None:
     }
     for column, (label, value) in zip(st.columns(4), numbers.items(), strict=True):
         column.metric(label, plain(value), border=True)
-    for sentence in sentences(head, days):
+    for sentence in sentences(head, request):
         st.markdown(plain(sentence, 1000))
     if head.health:
         st.badge(plain(head.health.word), color=COLOURS[head.health.level])  # type: ignore[arg-type]

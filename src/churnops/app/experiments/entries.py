@@ -6,6 +6,7 @@ from churnops.experiments.shadow import last_look
 from churnops.experiments.split import REPORT, SplitReport
 from churnops.journal.experiments import Experiment
 from churnops.untrusted import mapping, text
+from churnops.words import customers_text
 
 NO_LOOK = "Nobody has looked at the evidence yet."
 
@@ -34,7 +35,7 @@ def entry_of(experiment: Experiment, report: SplitReport | None = None) -> Entry
     question = (
         f"Do fewer customers leave if {experiment.challenger_name} answers them instead of {experiment.champion_name}?"
     )
-    assignment = f"{experiment.share:.4g} of the customers, by a hash of their ids, are answered by the challenger"
+    assignment = f"the challenger answers {customers_text(experiment.share)}, by a hash of their ids"
     if report is not None:
         return Entry(experiment, question, assignment, report.answer, report.needed)
     kept = text(mapping(experiment.details.get(REPORT)).get("answer"))
@@ -44,7 +45,7 @@ def entry_of(experiment: Experiment, report: SplitReport | None = None) -> Entry
 
 def _shadow(experiment: Experiment) -> Entry:
     question = f"Does {experiment.challenger_name} predict better than {experiment.champion_name}?"
-    assignment = f"both score {experiment.share:.4g} of the customers; the champion answers"
+    assignment = f"both score {customers_text(experiment.share)}; the champion answers"
     look = last_look(experiment)
     if look is None:
         return Entry(experiment, question, assignment, NO_LOOK, "")
