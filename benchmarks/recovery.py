@@ -26,8 +26,8 @@ from benchmarks.harness import ROOT, Claim, Result
 from benchmarks.product import Customers, train
 from churnops.api.customers import CustomerForm
 from churnops.demo.loop import run_loop
-from churnops.demo.plan import Plan
-from churnops.demo.project import Project
+from churnops.demo.plan import DemoPlan
+from churnops.demo.project import DemoProject
 from churnops.demo.screen import Quiet
 from churnops.demo.world import Customer, World
 from churnops.evaluation.delong import delong
@@ -94,7 +94,7 @@ def measure() -> Result:
             high=max(counts),
         ),
     )
-    plan = Plan.read()
+    plan = DemoPlan.read()
     return Result(
         title="Recovery",
         about=(
@@ -190,10 +190,10 @@ def _encoded(customers: Sequence[Customer], settings: Settings) -> tuple[dict[st
 
 def _looped(parent: Path, seed: int) -> tuple[int, float, float, float, float]:
     """Run the demonstration; return customers and seconds until recovery, and ROC-AUC before, meanwhile and after."""
-    plan = Plan.read(seed=seed)
+    plan = DemoPlan.read(seed=seed)
     folder, trained = parent / f"loop-{seed}", parent / "loop-first"
     if not trained.exists():
-        Project(trained, plan).train()
+        DemoProject(trained, plan).train()
     shutil.copytree(trained, folder, symlinks=True)
     timeline = run_loop(folder, plan, Quiet())
     recovery = timeline.recovery
