@@ -260,7 +260,8 @@ def test_any_header_gives_a_config_that_loads(tmp_path: Path, header: str):
 
 def test_a_label_keeps_the_capital_letters_of_the_header(tmp_path: Path):
     path = tmp_path / "table.csv"
-    path.write_bytes(as_csv(customers() | {header: RNG.integers(18, 90, ROWS) for header in ("Monatliche Rechnung", "Day calls")}))
+    more = {header: RNG.integers(18, 90, ROWS) for header in ("Monatliche Rechnung", "Day calls")}
+    path.write_bytes(as_csv(customers() | more))
     settings = load_settings(write_config(discover([path], "Churn"), [path], tmp_path, force=False))
     columns = settings.table.by_name
     assert (columns["monatliche_rechnung"].label, columns["day_calls"].label) == ("Monatliche Rechnung", "")
