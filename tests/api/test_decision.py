@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import service as services
-from churnops.decision.in_force import set_policy
+from churnops.decision.in_force import newest_policy, set_policy
 from churnops.decision.policy import DecisionPolicy
 from churnops.project import Project
 from churnops.settings import Settings
@@ -62,6 +62,16 @@ def test_other_processes_are_followed_and_a_new_model_keeps_it(
     with client_of(api_settings) as client:  # from the first request on
         assert client.get("/decision").json()["by"] == "ann"
         assert client.post("/predict", json=customer).json()["decision_version"] == 1
+
+
+def test_no_name_or_reason_keeps_a_policy_from_being_read(client: TestClient, api_settings: Settings):
+    answer = client.put("/decision", json=LOW | {"reason": "spring\u0000 \u202eoffer\x1b"}).json()
+    assert answer["reason"] == "spring offer"
+    with Project.open(api_settings) as project:
+        set_policy(project.policies, DecisionPolicy(threshold=0.2), by="ann\x00\u202e\n" + "n" * 300, reason="x")
+        assert newest_policy(project.policies).by.startswith("ann nnn")
+        project.policies.add({"threshold": 0.3}, "bob\x00", "from an earlier version of churnops")
+        assert newest_policy(project.policies).by == project.policy().by == "bob"
 
 
 @pytest.mark.parametrize(

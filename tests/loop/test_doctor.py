@@ -221,3 +221,18 @@ def test_a_server_that_asks_for_a_password_answers(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tracking, "urlopen", refuse)
     change_settings(root, tracking={"uri": "http://mlflow:5000"})
     assert [row for row in findings(root)[1] if row["check"] == "MLflow"] == []
+
+
+def test_a_journal_on_a_full_disk_is_not_restored(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(checks, "_LOG_BYTES", 2**62)
+    assert not [row for row in findings(root)[1] if row["check"] == "journal"]
+    (root / "journal.db").write_bytes(b"no database")
+    (row,) = [row for row in findings(root)[1] if row["check"] == "journal"]
+    assert row["message"].endswith("its disk is full, so free some space")
+    assert row["command"] == f"df -h {shlex.quote(str(root))}"
+
+
+def test_a_read_only_file_system_is_named(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "is_frozen", lambda path: True)
+    rows = [row for row in findings(root)[1] if row["check"] == "permissions"]
+    assert [row["command"] for row in rows] == [f"sudo mount -o remount,rw {shlex.quote(str(root))}"]

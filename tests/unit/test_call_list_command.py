@@ -47,7 +47,7 @@ def test_the_commands_make_show_and_export_a_list(root: Path, tmp_path: Path):
     assert any(row["reasons"] for row in first["customers"])
     again = made(root, "--name", "Week 1")
     assert (again["new"], again["id"]) == (False, first["id"])
-    second = made(root, "--contacts", "3", "--name", "Week 2")
+    second = made(root, "--contacts", "3", "--name", "Week 2 of a campaign with a long name")
     assert second["head"]["left_out"]["listed"] == 4
     assert {row["customer_id"] for row in second["customers"]}.isdisjoint(
         row["customer_id"] for row in first["customers"]
@@ -55,6 +55,7 @@ def test_the_commands_make_show_and_export_a_list(root: Path, tmp_path: Path):
     shown = call(root, "call-lists").output
     assert "Week 1" in shown
     assert "Week 2" in shown
+    assert "…" not in shown
     out = tmp_path / "list.csv"
     assert "call these 4" in call(root, "call-lists", str(first["id"]), "--out", str(out)).output
     assert pl.read_csv(out).height == 4

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import JournalError, PolicyError
 from churnops.model import Bundle
+from churnops.words import one_line
 
 if TYPE_CHECKING:  # loading SQLAlchemy takes longer than scoring a small file
     from churnops.journal.policies import PolicyLog, RecordedPolicy
 
-MAX_REASON = 2000  # characters
+MAX_REASON, MAX_BY = 2000, 200  # characters
 _SQLITE = "sqlite:///"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -27,15 +29,12 @@ def newest_policy(log: "PolicyLog") -> DecisionPolicy:
 
 def policy_of(recorded: "RecordedPolicy") -> DecisionPolicy:
     """Return the policy of an entry of the log."""
-    return DecisionPolicy.read(
-        {
-            **recorded.terms,
-            "version": recorded.version,
-            "at": recorded.at,
-            "by": recorded.by,
-            "reason": recorded.reason,
-        }
-    )
+    return _policy(recorded.terms, recorded.version, recorded.at, recorded.by, recorded.reason)
+
+
+def _policy(terms: Mapping[str, Any], version: int, at: datetime, by: str, reason: str) -> DecisionPolicy:
+    by = one_line(by, MAX_BY)  # no recorded name may keep a policy from being read
+    return DecisionPolicy.read({**terms, "version": version, "at": at, "by": by, "reason": reason})
 
 
 def set_policy(log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str) -> DecisionPolicy:
@@ -46,14 +45,14 @@ def set_policy(log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str
     PolicyError
         If there is no reason, or the policy is the one in force already.
     """
-    reason = " ".join(reason.split())
+    reason = one_line(reason, MAX_REASON + 1)
     if not reason or len(reason) > MAX_REASON:
         raise PolicyError(f"a change of the decision policy needs a reason of 1 to {MAX_REASON:,} characters")
     current = newest_policy(log)
     if current.terms() == policy.terms():
         name = f"version {current.version}" if current.is_set else "the model's own threshold"
         raise PolicyError(f"this policy is in force already ({name}): nothing was changed")
-    return policy_of(log.add(policy.terms(), by[:200], reason))
+    return policy_of(log.add(policy.terms(), one_line(by, MAX_BY), reason))
 
 
 def earlier_policy(log: "PolicyLog", version: int | None = None) -> DecisionPolicy:
@@ -115,8 +114,7 @@ def _in_file(path: Path) -> DecisionPolicy:
     if row is None:
         return DecisionPolicy()
     version, at, by, reason, terms = row
-    time = _EPOCH + timedelta(microseconds=at)
-    return DecisionPolicy.read({**json.loads(terms), "version": version, "at": time, "by": by, "reason": reason})
+    return _policy(json.loads(terms), version, _EPOCH + timedelta(microseconds=at), by, reason)
 
 
 def _newest_row(path: Path, options: str) -> tuple[Any, ...] | None:

@@ -1,7 +1,9 @@
 """Checks of the journal: whether it answers, its version, its integrity, and times ahead of this machine's clock."""
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from shlex import quote
 
 from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import JournalError
@@ -13,6 +15,9 @@ from churnops.settings import Settings
 
 MAX_CHECKED_BYTES = 300 * 2**20
 """Size up to which the structure of a SQLite journal is checked: about a second of reading."""
+
+_LOG_BYTES = 2**20
+"""Free space without which SQLite may be unable to open the journal: it makes files beside it."""
 
 _CLOCK = "timedatectl set-ntp true"
 
@@ -39,7 +44,11 @@ def journal(parts: Parts) -> Iterator[ProjectFinding]:
     path = sqlite_path(parts.settings.database_url(parts.settings.journal.url))
     restore = "churnops journal restore BACKUP" if path else "pg_isready"
     version = parts.version
-    if parts.problem:
+    if parts.problem and path and shutil.disk_usage(path.parent).free < _LOG_BYTES:
+        yield ProjectFinding(
+            f"{parts.problem}: its disk is full, so free some space", f"df -h {quote(str(path.parent))}"
+        )
+    elif parts.problem:
         yield ProjectFinding(parts.problem, restore)
     elif version is None and parts.place.current() is not None:
         yield ProjectFinding(

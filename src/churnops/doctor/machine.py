@@ -47,11 +47,21 @@ def permissions(parts: Parts) -> Iterator[ProjectFinding]:
             f"other users of this machine can reach files with customers' data: {names}",
             f"chmod {who}-rwx {' '.join(quote(str(path)) for path in open_paths)}",
         )
-    if refused := [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]:
+    if frozen := [path for path in paths if is_frozen(path)]:
+        names = ", ".join(path.name for path in frozen)
+        yield ProjectFinding(
+            f"the file system of {names} is read-only", f"sudo mount -o remount,rw {quote(str(parts.settings.root))}"
+        )
+    elif refused := [path for path in paths if not os.access(path, os.R_OK | os.W_OK)]:
         yield ProjectFinding(
             f"this user cannot read and write {', '.join(path.name for path in refused)}",
             f"sudo chown -R {os.getuid()} {' '.join(quote(str(path)) for path in refused)}",
         )
+
+
+def is_frozen(path: Path) -> bool:
+    """Return whether a file is on a read-only file system."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def ports(parts: Parts) -> Iterator[ProjectFinding]:

@@ -151,7 +151,8 @@ def is_sqlite_file(engine: Engine) -> bool:
 def reason(error: Exception) -> str:
     """Return an error's first line without secrets."""
     lines = str(getattr(error, "orig", None) or error).splitlines()
-    return redact(lines[0]) if lines else type(error).__name__
+    hint = ": `churnops doctor` says whether the disk is full" if lines[:1] == ["disk I/O error"] else ""
+    return redact(lines[0]) + hint if lines else type(error).__name__
 
 
 def create_journal_engine(url: URL, durability: Durability, *, moves_log: bool) -> Engine:

@@ -51,7 +51,9 @@ def show_lists(call_lists: "Sequence[CallList]", console: Console | None = None)
     if not call_lists:
         console.print("There is no call list yet: type `churnops call-list`")
         return
-    table = table_of(left=("list", "name", "made (UTC)", "by"), right=("customers", "expected profit"))
+    table = table_of(
+        left=("list", "name", "made (UTC)", "by"), right=("customers", "profit"), wrapped=("name", "by", "made (UTC)")
+    )
     for one in map(summary, call_lists):
         currency = DecisionPolicy.read(one.head.policy).currency
         profit = amount(one.head.profit.expected, currency) if one.head.profit else ""

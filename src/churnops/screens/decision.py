@@ -88,21 +88,20 @@ def show_choice(chosen: "ChosenPolicy", console: Console | None = None) -> None:
     console.print(f"{choice.in_force.customers:,} {chosen.description}", highlight=False)
     offer = dict(policy_lines(policy, None))["Offer"]
     line(console, "Assumed", f": {offer}")
-    table = table_of(left=("policy",), right=("contacts", "of them left", "profit", "at least", "at most"))
+    numbers = ("contacts", "of them left", "profit", "at least", "at most")
+    table = table_of(left=("policy",), right=numbers, wrapped=("policy", "of them left"))
     for profit in (choice.in_force, choice.best):
         table.add_row(plain(_policy_name(profit, choice)), *_numbers(profit))
     console.print(table)
     line(console, "Best threshold", f": {_gain(choice, policy)}")
     console.print("[bold]Lists of the customers with the highest expected profits")
-    lists = table_of(left=("share of customers",), right=("contacts", "of them left", "profit", "at least", "at most"))
+    lists = table_of(left=("share of customers",), right=numbers, wrapped=("share of customers", "of them left"))
     for profit in choice.budgets:
         lists.add_row(profit.name, *_numbers(profit))
     console.print(lists)
     if choice.segments:
         console.print("[bold]Segments, under the policy")
-        segments = table_of(
-            left=("segment",), right=("customers", "contacts", "of them left", "profit", "at least", "at most")
-        )
+        segments = table_of(left=("segment",), right=("customers", *numbers), wrapped=("segment", "of them left"))
         for profit in choice.segments:
             segments.add_row(plain(profit.name), f"{profit.customers:,}", *_numbers(profit))
         console.print(segments)

@@ -35,11 +35,14 @@ def warn(console: Console, warning: str | None) -> None:
         line(console, "warning", f" {warning}", "yellow")
 
 
-def table_of(left: Sequence[str], right: Sequence[str] = ()) -> Table:
-    """Return an empty table with left-aligned columns, then right-aligned ones."""
+def table_of(left: Sequence[str], right: Sequence[str] = (), wrapped: Sequence[str] = ()) -> Table:
+    """Return an empty table with left-aligned columns, then right-aligned ones.
+
+    In a narrow terminal, cells and headers of `wrapped` columns get more lines; those of others would be cut.
+    """
     table = Table()
     for name in (*left, *right):
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in wrapped)
     return table
 
 

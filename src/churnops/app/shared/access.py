@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from churnops.address import is_loopback
+from churnops.words import one_line
 
 LOGIN_MISSING = (
     "The settings require a login (dashboard.login), but Streamlit has no login provider. Add an [auth] section to "
@@ -68,4 +69,5 @@ def person(user: Mapping[str, Any]) -> str | None:
     """Return the email, name or id of the user who is logged in, from the login provider; None if nobody is."""
     if not login_state(user):
         return None
-    return next((str(user[claim]) for claim in ("email", "name", "sub") if user.get(claim)), "a user without a name")
+    name = next((user[claim] for claim in ("email", "name", "sub") if user.get(claim)), "")
+    return one_line(name, 200) or "a user without a name"
