@@ -93,6 +93,17 @@ def test_the_interval_contains_the_realised_profit():
     assert inside >= 93
 
 
+@pytest.mark.parametrize("size", [300, 2_500])
+def test_the_highest_scores_of_a_bin_have_a_higher_rate_than_the_bin(size: int):
+    random = np.random.default_rng(4)
+    score = np.linspace(1, 0, 20_000)
+    reference = Reference(score, (random.random(score.size) < score).astype(float))
+    top = np.linspace(score[7_650], score[15_329], 10_000)[:size]  # of the ninth bin
+    profit = list_profit(top, np.full(size, 10.0), 1.0, reference, confidence=0.95, seed=1)
+    assert profit.expected == pytest.approx(10 * top.sum() - size, rel=0.03)
+    assert profit.low < 10 * top.sum() - size < profit.high
+
+
 def test_without_reference_customers_the_interval_is_chance():
     few = Reference(np.full(50, 0.5), np.zeros(50))
     for reference in (None, few):
