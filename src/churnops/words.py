@@ -100,8 +100,10 @@ def one_line(text: object, limit: int = MAX_LENGTH) -> str:
     'a b c'
     """
     given = str(text)[: limit * 4]  # normalising a huge text would be slow
-    shown = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn") else c for c in given)
-    shown = " ".join(shown.split())
+    if not given.isprintable():
+        control = ("Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn")
+        given = "".join(" " if unicodedata.category(c) in control else c for c in given)
+    shown = " ".join(given.split())
     return shown if len(shown) <= limit and len(str(text)) <= limit * 4 else shown[: limit - 1] + "…"
 
 

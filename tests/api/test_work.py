@@ -20,6 +20,7 @@ from churnops.api.service import Service
 from churnops.api.split import SplitAnswers
 from churnops.api.uploads import ndjson, tables
 from churnops.api.work import Room, Steps, Work
+from churnops.decision.call_list import ListMaker
 from churnops.journal.journal import Journal
 from churnops.model import Bundle
 from churnops.project import Project
@@ -189,6 +190,19 @@ def test_requests_beyond_the_waiting_limit_are_refused(
         problem = assert_problem(response, 503)
         assert problem["type"].endswith(":busy")
         assert response.headers["retry-after"]
+
+
+def test_call_lists_are_made_one_at_a_time_and_delay_no_query(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    gate = Gate()
+    monkeypatch.setattr(ListMaker, "make", gate)
+    label = {"customer_id": "C-1", "churned": True}
+    with client_of(api_settings) as client, ThreadPoolExecutor(work.LISTS + 1) as pool, gate.shut():
+        sent = [pool.submit(client.post, "/call-lists", json={}) for _ in range(work.LISTS + 1)]
+        response = wait_for("one is refused", lambda: next((s.result() for s in sent if s.done()), None))
+        assert assert_problem(response, 503)["detail"].startswith("4 call lists are being made")
+        assert gate.passed == 1
+        assert client.post("/labels", json=label).status_code == 200
+        assert client.post("/predict", json=a_customer()).status_code == 200
 
 
 def _stays() -> Any:

@@ -1,7 +1,8 @@
-"""Work beside the event loop: three sets of threads, bounded queues, and computations that end with their client.
+"""Work beside the event loop: four sets of threads, bounded queues, and computations that end with their client.
 
-Clients' computations, clients' queries of the journal, and housekeeping (readiness, keys, model, monitoring) have
-separate threads. So clients cannot delay readiness, new deployments and changes of keys.
+Clients' computations, clients' queries of the journal, call lists, and housekeeping (readiness, keys, model,
+monitoring) have separate threads. So clients cannot delay readiness, new deployments and changes of keys, and a call
+list, which takes seconds, delays no query.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ LARGE_BYTES = 64 * 1024  # larger bodies are computed one at a time, and a commo
 LARGE_BODIES = 8  # common limit, as a multiple of the limit of one body
 COMPUTATIONS = 64  # limit of computations that run or wait
 QUESTIONS = 32  # limit of queries of the journal that run or wait
+LISTS = 4  # limit of call lists that are made, one at a time, or wait
 # One job each of keys, copy and loading of the model, readiness, monitoring, counting, replicas, experiments.
 HOUSEKEEPING = 8
 
@@ -198,8 +200,10 @@ class Work:
         self.housekeeping = Threads("housekeeping", HOUSEKEEPING)
         self._compute = Threads("compute", 1)
         self._journal = Threads("journal", 2)
+        self._lists = Threads("lists", 1)
         self._computations = Room(COMPUTATIONS, f"{COMPUTATIONS} requests are running or waiting: try again later")
         self._questions = Room(QUESTIONS, f"{QUESTIONS} requests wait for the journal: try again later")
+        self._call_lists = Room(LISTS, f"{LISTS} call lists are being made or wait: try again later")
         self._bodies = Room(LARGE_BODIES * body_bytes, "too many large requests are running: try again later")
         self._large = asyncio.Semaphore(1)
 
@@ -249,9 +253,20 @@ class Work:
         with self._questions.hold(), span("ask the journal"):
             return await while_connected(receive, self._journal.run(function, *arguments))
 
+    async def make_list(self, receive: Receive, function: Callable[..., T], *arguments: Any) -> T:
+        """Make a call list for a client, one at a time; a running one is made to its end.
+
+        Raises
+        ------
+        Problem
+            503 if too many lists wait, 400 if the client disconnects.
+        """
+        with self._call_lists.hold(), span("make a call list"):
+            return await while_connected(receive, self._lists.run(function, *arguments))
+
     def close(self) -> None:
         """Let the threads end after their current jobs."""
-        for threads in (self.housekeeping, self._compute, self._journal):
+        for threads in (self.housekeeping, self._compute, self._journal, self._lists):
             threads.close()
 
 

@@ -1,6 +1,7 @@
 """Values of features as people write them."""
 
 import ast
+from functools import lru_cache
 
 from churnops.dates import day_text
 from churnops.features.build import Feature
@@ -21,6 +22,7 @@ def shown_value(value: float | None, feature: Feature | None, schema: Schema) ->
     return quantity(value, one_line((column or feature).unit), is_date=is_date)
 
 
+@lru_cache(maxsize=1024)
 def is_comparison(expression: str) -> bool:
     """Return whether an expression is a comparison, so that its values are yes and no."""
     try:

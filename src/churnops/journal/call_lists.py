@@ -18,10 +18,10 @@ from churnops.journal.database import answering, exclusive
 from churnops.journal.inserts import insert_rows
 from churnops.journal.tables import call_list_rows, call_lists, microseconds, moment
 
-PART = 1_000
+PART = 200
 """Number of rows that one transaction writes or removes; other writers wait for it."""
 
-PAUSE_SECONDS = 0.02  # between two parts, for other writers
+PAUSE_SECONDS = 0.01  # between two parts, for other writers
 LEASE = timedelta(seconds=30)
 """Time after its last part until a list that is not complete counts as given up, because its process was killed."""
 

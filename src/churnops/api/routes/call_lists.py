@@ -48,7 +48,7 @@ async def make(request: Request) -> Response:
     with closing(service.work.held()) as held:
         wanted = await computed(request, service, _read, held)
     try:
-        made = await service.work.ask(request.receive, _make, service, bundle, wanted, caller_of(request))
+        made = await service.work.make_list(request.receive, _make, service, bundle, wanted, caller_of(request))
     except JournalError as error:
         raise journal_problem(error) from None
     except ChurnopsError as error:
