@@ -41,6 +41,7 @@ NAMES = (
     "drift",
     "profiles",
     "scale",
+    "object_store",
     "levels",
     "alarms",
     "alarms rare",

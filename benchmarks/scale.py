@@ -90,7 +90,7 @@ def measure() -> Result:
     """Deploy a boosted model, and score, explain and count folders of customers by one and by two workers."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        bundle, peer = _deploy(folder)
+        bundle, peer = deploy(folder)
         sizes = _first_million(folder)
         table = [("rows", "workers", "seconds", "CPU seconds", "rows a second", "peak MiB of a process")]
         used: dict[tuple[str, int, bool], Usage] = {}
@@ -122,7 +122,7 @@ def measure() -> Result:
     )
 
 
-def _deploy(folder: Path) -> tuple[Bundle, Peer]:
+def deploy(folder: Path) -> tuple[Bundle, Peer]:
     """Train boosted trees on the repository's table, and deploy them in a new project."""
     project = Project.default()
     settings = project.settings.changed("training", {"families": ["xgboost"], "trials": {"xgboost": 3}})
@@ -135,7 +135,7 @@ def _deploy(folder: Path) -> tuple[Bundle, Peer]:
     return trained.refit, fit_peer(known, trained.models["xgboost"].search.best.params, settings.random_state)
 
 
-def _write(target: Path, known: pl.DataFrame, number: int) -> None:
+def write_customers(target: Path, known: pl.DataFrame, number: int) -> None:
     """Write a million customers: each column has values of the known customers, drawn by themselves."""
     rng = np.random.default_rng(number)
     drawn = [column.gather(rng.integers(known.height, size=MILLION)) for column in known.get_columns()]
@@ -145,7 +145,7 @@ def _write(target: Path, known: pl.DataFrame, number: int) -> None:
 def _first_million(folder: Path) -> _Sizes:
     """Write and score a first million rows, which also compiles; return their sizes."""
     (folder / "first").mkdir()
-    _write(folder / "first/0.parquet", pl.read_parquet(folder / "known.parquet"), 0)
+    write_customers(folder / "first/0.parquet", pl.read_parquet(folder / "known.parquet"), 0)
     _predict(folder, folder / "first", TWO, explain=True, keep=True)
     written = sum(path.stat().st_size for path in (folder / "scored").iterdir())
     shutil.rmtree(folder / "scored")
@@ -162,7 +162,7 @@ def _folder(folder: Path, millions: int, sizes: _Sizes) -> Iterator[Path | None]
     target.mkdir()
     known = pl.read_parquet(folder / "known.parquet")
     for number in range(millions):
-        _write(target / f"{number:04d}.parquet", known, number)
+        write_customers(target / f"{number:04d}.parquet", known, number)
     yield target
     shutil.rmtree(target)
 
