@@ -90,6 +90,13 @@ def other_version(root: Path) -> None:
     production(root).symlink_to(Path("versions", other.name))
 
 
+def another_project(root: Path) -> None:
+    other_version(root)
+    with journal(root) as engine:
+        log, folder = DeploymentLog(engine), "20260101T000000.000000Z-xgboost-v1"
+        log.close(log.get(log.open_intent(Intent(folder, 1, "f" * 64, None, "it", "ann"))), "done")
+
+
 def open_intent(root: Path) -> None:
     with journal(root) as engine:
         folder = "20260101T000000.000000Z-xgboost-v3"
@@ -246,6 +253,7 @@ CASES = (
     Case(newer_bundle, "protocol", "churnops promote 2 "),
     Case(removed_version, "bundle", "churnops promote 2 "),
     Case(other_version, "which was not deployed last", "churnops rollback --to 2"),
+    Case(another_project, "does another project use this journal?", "churnops models", mends=None),
     Case(open_intent, "the deploy of version 3, begun at", "python -m churnops.pipelines.recovery"),
     Case(unfinished_version, "left 1 unfinished folders", "churnops models prune", wrong=False),
     Case(

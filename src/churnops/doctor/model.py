@@ -46,6 +46,11 @@ def deployed_model(parts: Parts) -> Iterator[ProjectFinding]:
     if bundle is None:
         yield ProjectFinding(f"version {answered[-1].version} was deployed, but the link {place.link} is missing", back)
     elif answered and answered[-1].content_sha256 != bundle.content_sha256:
+        if back != _STATUS and not (place.versions / answered[-1].folder).is_dir():
+            message = f"the journal's newest deployment, {answered[-1].folder}, has no folder in {place.versions}"
+            question = "does another project use this journal? A journal is for one project (journal.url)"
+            yield ProjectFinding(f"{message}: {question}", "churnops models")
+            return
         yield ProjectFinding(f"the link {place.link} leads to {current}, which was not deployed last", back)
 
 
