@@ -46,6 +46,12 @@ def journal_backup(ctx: click.Context, file: Path, as_json: bool) -> None:
     show(as_json, lambda: document, lambda: click.echo(f"Backed up {rows:,} predictions to {file}"))
 
 
+RESTORED = (
+    "The deployment log, decision policy, experiments, API keys and contacts are those of the backup too. Check them: "
+    "churnops doctor, decision show, shadow report, split report, keys list"
+)
+
+
 @journal.command("restore")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @json_option
@@ -61,6 +67,7 @@ def journal_restore(ctx: click.Context, file: Path, as_json: bool) -> None:
     kept = restore(settings.database_url(settings.journal.url), file)
     document = {"restored": str(file), "replaced": str(kept) if kept else None}
     text = f"Restored the journal from {file}" + (f"; the old one is kept as {kept}" if kept else "")
+    text += f".\n{RESTORED}"
     show(as_json, lambda: document, lambda: click.echo(text))
 
 

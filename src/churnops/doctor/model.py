@@ -51,7 +51,8 @@ def deployed_model(parts: Parts) -> Iterator[ProjectFinding]:
             question = "does another project use this journal? A journal is for one project (journal.url)"
             yield ProjectFinding(f"{message}: {question}", "churnops models")
             return
-        yield ProjectFinding(f"the link {place.link} leads to {current}, which was not deployed last", back)
+        again = f"if the journal was restored, deploy {current} again afterwards (churnops promote)"
+        yield ProjectFinding(f"the link {place.link} leads to {current}, which was not deployed last; {again}", back)
 
 
 def _commands(parts: Parts, version: int | None) -> tuple[str, str]:
