@@ -153,7 +153,7 @@ def test_the_head_says_whom_to_call_and_what_the_numbers_mean():
         "worth 200 EUR",
         "assumptions",
         "lowest probability on the list is 31.0 %",
-        "120 customers, as asked for",
+        "It ends because it has as many customers as were asked for.",
         "Only customers whose plan is gold or basic.",
         "12 contacted in the last 30 days",
         "2026-11-30 12:00:00 UTC",

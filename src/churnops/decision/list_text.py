@@ -186,7 +186,7 @@ def _end(head: CallListHead, policy: DecisionPolicy) -> str:
         limit = (
             f"the budget of {amount(policy.budget, policy.currency)} is spent"
             if policy.budget is not None
-            else f"it has {head.customers:,} customers, as asked for"
+            else "it has as many customers as were asked for"
         )
         return f"{lowest}. It ends because {limit}."
     ends = {
