@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from churnops.cluster.versions import difference, versions
@@ -66,8 +67,13 @@ class DaskWorkers:
         return count
 
     def share(self, value: T) -> T:
-        """Keep a value with the scheduler; each worker fetches it once, also one that replaces a killed one."""
+        """Keep a value with the scheduler; each worker fetches it once, also one that replaces a killed one.
+
+        The present workers fetch it now: during a task, a worker would be slow to pass it on to another one.
+        """
+        self._client.run(import_module, type(value).__module__, on_error="ignore")
         shared: Any = self._client.submit(_itself, value, pure=False)
+        self._client.replicate([shared])
         return shared  # type: ignore[no-any-return]
 
     def submit(self, function: Callable[..., R], *args: Any) -> "Future[R]":

@@ -229,8 +229,16 @@ class RecipeSearch:
     @cached_property
     def _sent(self) -> "_RecipeRows":
         weights = None if self.weighting is None else [self.weighting(training) for training, _ in self.folds]
+        used = np.unique(np.concatenate([rows for fold in self.folds for rows in fold]))  # `capped` leaves rows out
         rows = _RecipeRows(
-            self.build, self.kinds, self.columns, self.outcome, self.folds, self.seed, weights, self.customers
+            self.build,
+            self.kinds,
+            {name: values[used] for name, values in self.columns.items()},
+            self.outcome[used],
+            [(np.searchsorted(used, training), np.searchsorted(used, unseen)) for training, unseen in self.folds],
+            self.seed,
+            weights,
+            None if self.customers is None else self.customers[used],
         )
         return self.workers.share(rows)
 
