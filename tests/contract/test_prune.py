@@ -13,6 +13,7 @@ from churnops.cli import main
 from churnops.errors import JournalError
 from churnops.journal import Journal, Label, PredictionRow, open_database
 from churnops.journal import prune as module
+from churnops.journal.online_rows import NewRow, write_online_rows
 from churnops.journal.partitions import make_partitions, months
 from churnops.journal.predictions import write_predictions
 from churnops.journal.prune import count_older, prune
@@ -94,19 +95,24 @@ def test_the_command_counts_first_and_removes_with_yes(tmp_path: Path):
     config = str(write_project(tmp_path))
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     now = datetime.now(UTC)
-    write_predictions(engine, [a_prediction(now - timedelta(days=age)) for age in (399, 401, 500)])
+    rows = [a_prediction(now - timedelta(days=age)) for age in (399, 401, 500)]
+    write_predictions(engine, rows)
+    stored = [NewRow(f"c{place}", microseconds(row.at), row.inputs, row.rest) for place, row in enumerate(rows)]
+    write_online_rows(engine, rows[0].layout, stored[:2])
     engine.dispose()
     command = ["--config", config, "journal", "prune", "--older-than", "400d"]
     counted = CliRunner().invoke(main, command)
     assert counted.output.startswith("Would remove 2 predictions before ")
+    assert "and the stored columns of 1 customers" in counted.output
     document = json.loads(CliRunner().invoke(main, [*command, "--json"]).output)
-    assert (document["predictions"], document["removed"]) == (2, False)
+    assert (document["predictions"], document["stored_columns"], document["removed"]) == (2, 1, False)
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     with engine.connect() as connection:
         connection.execute(select(predictions)).all()
         done = CliRunner().invoke(main, [*command, "--yes"])
     engine.dispose()
     assert done.output.startswith("Removed 2 predictions before "), done.output
+    assert "and the stored columns of 1 customers" in done.output
     assert "in use" in done.output
     again = json.loads(CliRunner().invoke(main, [*command, "--yes", "--json"]).output)
-    assert (again["predictions"], again["removed"], again["returned"]) == (0, True, True)
+    assert (again["predictions"], again["stored_columns"], again["removed"], again["returned"]) == (0, 0, True, True)

@@ -52,4 +52,4 @@ def read_decision(body: bytes) -> DecisionPolicy:
         raise PolicyError("send a JSON object")
     if given := [name for name in RECORDED if name in document]:
         raise PolicyError(f"leave out {given[0]}: the service records it")
-    return DecisionPolicy.read(document)
+    return DecisionPolicy.read(document, quoted=False)

@@ -95,7 +95,7 @@ class ListRequest(BaseModel):
                 raise CallListError(f"'{name}' is no category or flag to filter by: {nearest(name, allowed)}")
             for level in levels:
                 if level not in column.levels:
-                    raise CallListError(f"column '{name}' has no level '{level}': {nearest(level, column.levels)}")
+                    raise CallListError(f"column '{name}' has no such level: {nearest(level, column.levels)}")
         return self.model_copy(update={"where": where})
 
     def segment(self, schema: Schema) -> list[tuple[Column, frozenset[int]]]:

@@ -78,8 +78,13 @@ class DecisionPolicy(BaseModel):
         return self
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Self:
+    def read(cls, document: Mapping[str, Any], *, quoted: bool = True) -> Self:
         """Return the policy of a JSON object.
+
+        Parameters
+        ----------
+        quoted
+            Whether an error repeats the value.
 
         Raises
         ------
@@ -92,7 +97,7 @@ class DecisionPolicy(BaseModel):
             first = error.errors(include_url=False)[0]
             message = broken_rule(first)
             field = str(first["loc"][0])[:64] if first["loc"] else ""
-            given = "" if first["type"] == "value_error" else f" (given: {str(first['input'])[:80]!r})"
+            given = "" if first["type"] == "value_error" or not quoted else f" (given: {str(first['input'])[:80]!r})"
             if first["type"] == "extra_forbidden":
                 message, given = f"there is no such field; {nearest(field, cls.model_fields)}", ""
             raise PolicyError(f"the policy's {field}: {message}{given}" if field else message) from None
@@ -188,10 +193,10 @@ class DecisionPolicy(BaseModel):
         profit: NDArray[np.float64] = self.success_rate * p * np.asarray(values, dtype=np.float64) - self.cost
         return profit
 
-    def in_table(self, schema: Schema) -> Self:
+    def in_table(self, schema: Schema, *, quoted: bool = True) -> Self:
         """Return the policy with the name of its value column, whose header may be given.
 
-        A column that is not a number column of the customer table, or is personal, is refused.
+        A column that is not a number column of the customer table, or is personal, is refused. `quoted`: see `read`.
 
         Raises
         ------
@@ -202,11 +207,12 @@ class DecisionPolicy(BaseModel):
             return self
         name = schema.rename([given]).get(given, given)
         numbers = [c.name for c in schema.inputs if c.kind in ("integer", "number") and not c.personal]
+        shown = repr(name) if quoted else "this"
         if name in schema.personal:
-            raise PolicyError(f"value: the column {name!r} is personal, so the journal does not have its values")
+            raise PolicyError(f"value: {shown} is personal, so the journal does not have its values")
         if name not in numbers:
             listed = ", ".join(numbers[:8]) + (", …" if len(numbers) > 8 else "")
-            raise PolicyError(f"value: {name!r} is not a number column of the customer table; allowed: {listed}")
+            raise PolicyError(f"value: {shown} is not a number column of the customer table; allowed: {listed}")
         return self.model_copy(update={"value": name})
 
     def value_problem(self, schema: Schema) -> str:

@@ -214,8 +214,7 @@ def same_request(call_list: CallList, request: Mapping[str, Any]) -> CallList:
     """
     if _text(call_list.request) != _text(request):
         raise CallListError(
-            f"another call list has the name {call_list.name[:200]!r} already, made {call_list.at:%Y-%m-%d %H:%M} UTC: "
-            "give another name"
+            f"another call list has this name already, made {call_list.at:%Y-%m-%d %H:%M} UTC: give another name"
         )
     return call_list
 

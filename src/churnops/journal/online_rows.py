@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
 
 from churnops.errors import DataError
 from churnops.journal.database import answering, exclusive
@@ -113,6 +113,19 @@ def read_online_rows(engine: Engine, customers: Sequence[str]) -> dict[str, Onli
             rows += connection.exec_driver_sql(query, ids)
     layouts = read_layouts(engine, {row.layout for row in rows})
     return {row.customer_id: OnlineRow(moment(row.at), layouts[row.layout], row.inputs, row.rest) for row in rows}
+
+
+def count_older(engine: Engine, before: datetime) -> int:
+    """Return the number of rows from before a time.
+
+    Raises
+    ------
+    JournalError
+        If the database does not answer.
+    """
+    with answering(), engine.connect() as connection:
+        older = select(func.count()).where(online_rows.c.at < microseconds(before))
+        return int(connection.execute(older).scalar_one())
 
 
 def remove_older(engine: Engine, before: datetime) -> int:

@@ -24,11 +24,12 @@ LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE: the lock timeout has passed
 
 
 class PrunedPredictions(NamedTuple):
-    """Numbers of removed predictions and labels, and of bytes that are free now."""
+    """Numbers of removed predictions and labels, of bytes that are free now, and of customers' stored columns."""
 
     predictions: int
     labels: int
     freed: int
+    stored_columns: int = 0
 
 
 def shortest_age(label_horizon: timedelta, window: timedelta, past_windows: int, history: timedelta) -> timedelta:
@@ -45,7 +46,7 @@ def shortest_age(label_horizon: timedelta, window: timedelta, past_windows: int,
 
 
 def count_older(engine: Engine, before: datetime) -> PrunedPredictions:
-    """Count the predictions before a time, and the labels that were given for them.
+    """Count the predictions before a time, the labels that were given for them, and customers' stored columns.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def count_older(engine: Engine, before: datetime) -> PrunedPredictions:
     with answering(), engine.connect() as connection:
         rows = connection.execute(select(func.count()).select_from(predictions).where(older)).scalar_one()
         own = connection.execute(select(func.count()).select_from(labels).where(_labels_of(older))).scalar_one()
-    return PrunedPredictions(rows, own, 0)
+    return PrunedPredictions(rows, own, 0, online_rows.count_older(engine, before))
 
 
 def prune(engine: Engine, before: datetime) -> PrunedPredictions:
@@ -81,11 +82,11 @@ def prune(engine: Engine, before: datetime) -> PrunedPredictions:
             parts.append(part)
             time.sleep(PAUSE_SECONDS)
         newest_scores.remove_older(engine, before)
-        online_rows.remove_older(engine, before)
+        stored = online_rows.remove_older(engine, before)
         while _remove_exposures(engine, before):
             time.sleep(PAUSE_SECONDS)
-        rows, own, dropped = (sum(numbers) for numbers in zip((0, 0, 0), *parts, strict=True))
-        return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free)
+        rows, own, dropped, _ = (sum(numbers) for numbers in zip((0, 0, 0, 0), *parts, strict=True))
+        return PrunedPredictions(rows, own, dropped + _free_bytes(engine) - free, stored)
 
 
 def _labels_of(condition: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -31,6 +31,8 @@ class PrunedJournal:
         rows, labels = self.pruned.predictions, self.pruned.labels
         before = f"{self.before:%Y-%m-%d %H:%M} UTC"
         counts = f"{rows:,} predictions before {before}, and the {labels:,} labels given for them"
+        if self.pruned.stored_columns:
+            counts += f", and the stored columns of {self.pruned.stored_columns:,} customers"
         if not self.removed:
             return f"Would remove {counts}\nNothing is removed: repeat the command with --yes"
         place = "returned to the system" if self.returned else "free for new predictions: the journal is in use"
@@ -43,6 +45,7 @@ class PrunedJournal:
             "removed": self.removed,
             "predictions": self.pruned.predictions,
             "labels": self.pruned.labels,
+            "stored_columns": self.pruned.stored_columns,
             "bytes": self.pruned.freed,
             "returned": self.returned,
         }

@@ -46,7 +46,7 @@ async def set_decision(request: Request) -> Response:
     try:
         policy = read_decision(await read_body(request.scope, request.receive, MAX_BYTES, limit))
         if service.model.current is not None:
-            policy = policy.in_table(service.model.current.bundle.schema)
+            policy = policy.in_table(service.model.current.bundle.schema, quoted=False)
         await service.work.housekeeping.run(_set, service, policy, client.name)
     except PolicyError as error:
         raise Problem(422, "validation", str(error)) from None
