@@ -1,4 +1,4 @@
-"""The Experiments page: an admin key starts a split, whose answer and needs are shown, and stops it."""
+"""The Experiments page: experiments in words, and an admin key that starts, stops and promotes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +7,9 @@ import pytest
 
 from churnops.journal.keys import KeyStore
 from churnops.project import Project
-from churnops.settings import Settings
-from tests.support.experiments import start_with_threshold
+from churnops.settings import Settings, load_settings
+from tests.support.experiments import live_shadow, start_with_threshold
+from tests.support.fixture_project import PROJECTS, copy_project
 from tests.support.projects import copied
 from tests.support.screen import ATTACK, Look, Screen, dashboard
 
@@ -62,3 +63,43 @@ def test_an_administrator_stops_and_starts_experiments(look: Look, settings: Set
         screen.says("Not done: version 1 has the same content as the deployed model")
         secrets = [part for token in keys.values() for part in (token, token.split("_", 2)[2])]
         assert not [secret for secret in secrets if secret in screen.page.content()]
+
+
+def test_an_admin_key_starts_stops_and_promotes_and_no_other(look: Look, tmp_path: Path):
+    """Version 2 is deployed, and version 3 is registered."""
+    settings = load_settings(copy_project(tmp_path / "project", PROJECTS[-1]) / "config.yaml")
+    with Project.open(settings) as project, dashboard(settings.root) as address:
+        champion = project.require_deployed().content_sha256
+        keys = KeyStore(project.engine)
+        weak, admin = keys.add("crm", ["predict", "label"]), keys.add("ann", ["admin"])
+        screen = look(address).open("Experiments")
+        unknown, unfit = ("", "the key is not valid"), (weak, "the key 'crm' lacks the scope admin")
+        refused = {"Start a split": unknown, "Start a shadow": unfit, "Promote a version": unknown}
+        for action, (token, refusal) in refused.items():  # after five wrong keys in a minute, the sixth has to wait
+            act(screen, action, token)
+            screen.says(f"Not done: {refusal}")
+        assert project.experiments.newest() == []
+        assert project.require_deployed().content_sha256 == champion
+
+        act(screen, "Start a split", admin)
+        screen.says(r"Split 1 of version 3 has started")
+        running = project.experiments.running("split")
+        assert running is not None
+        assert (running.version, running.share) == (3, 0.2)
+        assert "in the dashboard: key 'ann'" in running.why
+        act(screen, "Stop the running experiment", weak)
+        screen.says("Not done: the key 'crm' lacks the scope admin")
+        assert project.experiments.running() == running
+        act(screen, "Stop the running experiment", admin)
+        screen.says("Split 1 has stopped")
+        assert project.experiments.running() is None
+
+        act(screen, "Start a shadow", admin)
+        screen.says(r"Shadow 2 of version 3 has started")
+        live_shadow(settings, better=True)
+        act(screen, "Promote a version", admin)
+        screen.says(r"Version 3 \(.+\) is deployed: .*shadow 2: log loss is lower by")
+        assert project.require_deployed().content_sha256 == running.challenger
+        ended = project.experiments.get(2)
+        assert ended is not None
+        assert ended.state == "success"

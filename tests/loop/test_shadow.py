@@ -2,20 +2,16 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import Result
 
 from churnops.experiments.budget import gate_level, gate_options, shadow_level
-from churnops.journal import Label
-from churnops.journal.shadow_scores import ShadowScore
-from churnops.journal.tables import microseconds
 from churnops.project import Project
 from churnops.settings import Settings, load_settings
 from tests.support.commands import typed_in
+from tests.support.experiments import live_shadow
 from tests.support.fixture_project import PROJECTS, copy_project
 
 
@@ -30,30 +26,6 @@ def typed(settings: Settings) -> Callable[..., Result]:
     return typed_in(settings)
 
 
-def live(settings: Settings, better: bool, customers: int = 3000) -> None:
-    """Record due scores and outcomes for the running shadow: the challenger is right, or the champion is."""
-    generator = np.random.default_rng(1)
-    probability = generator.beta(1, 4, customers)
-    other = np.clip(probability + generator.normal(0, 0.15, customers), 0.01, 0.99)
-    churned = (generator.random(customers) < probability).tolist()
-    with Project.open(settings) as project:
-        shadow = project.experiments.running("shadow")
-        assert shadow is not None
-        models = (other, probability) if better else (probability, other)
-        times = [datetime.now(UTC) - timedelta(days=90) + timedelta(minutes=15) * n for n in range(customers)]
-        rows = enumerate(zip(times, *(model.tolist() for model in models), strict=True))
-        project.shadow_scores.write(
-            [ShadowScore(f"p{n}", shadow.id, microseconds(at), f"shadowed-{n}", *pair) for n, (at, *pair) in rows]
-        )
-        left = zip(times, churned, strict=True)
-        project.journal.record_labels(
-            [
-                Label(gone, customer_id=f"shadowed-{n}", outcome_at=at + timedelta(days=3 if gone else 31))
-                for n, (at, gone) in enumerate(left)
-            ]
-        )
-
-
 def test_evidence_of_a_shadow_deploys_its_version(settings: Settings, typed: Callable[..., Result]):
     assert "no shadow was started yet" in typed("shadow", "report", code=2).stderr
     started = typed("shadow", "start", "3", "--reason", "the new tariff").stdout
@@ -63,7 +35,7 @@ def test_evidence_of_a_shadow_deploys_its_version(settings: Settings, typed: Cal
     first = json.loads(typed("shadow", "report", "--json").stdout)
     assert first["look"]["reason"] == "no customer's label horizon has ended yet"
 
-    live(settings, better=True)
+    live_shadow(settings, better=True)
     shown = typed("shadow", "report").stdout
     assert "Better: log loss is lower by" in shown
     assert "changes their outcomes" in shown
@@ -78,7 +50,7 @@ def test_evidence_of_a_shadow_deploys_its_version(settings: Settings, typed: Cal
 
 def test_a_worse_challenger_is_refused_and_a_rollback_ends_a_shadow(settings: Settings, typed: Callable[..., Result]):
     typed("shadow", "start", "3")
-    live(settings, better=False)
+    live_shadow(settings, better=False)
     refused = typed("promote", "3", "--reason", "it is newer", code=2)
     assert "is not deployed: shadow 1: log loss is higher by" in refused.stderr
     assert json.loads(typed("shadow", "report", "--json").stdout)["state"] == "futility"
