@@ -17,15 +17,19 @@ from churnops.cluster import Workers, completed, open_workers
 from churnops.data.preprocess import preprocess
 from churnops.data.read import encode, outcomes
 from churnops.errors import ClusterError
+from churnops.experiments.assignment import arm_of
+from churnops.experiments.split import running_split
 from churnops.model.deployed import require_deployed
 from churnops.monitoring.folder import batch_from_folder
 from churnops.pipelines.run_all import RunSummary, run_all
+from churnops.project import Project
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
 from tests.support.dask import kill_local_worker, local_workers, scheduler, worker
+from tests.support.experiments import start_with_threshold
 from tests.support.processes import wait_for
 from tests.support.projects import LATER, quick, write_project, write_small_data
 
@@ -91,6 +95,32 @@ def running(tmp_path: Path) -> Iterator[tuple[str, ExitStack, "subprocess.Popen[
         for _ in range(2):
             processes.enter_context(worker(tmp_path, address))
         yield address, processes, process
+
+
+def test_a_cluster_puts_customers_into_the_arms_of_one_process(
+    here: Path, tmp_path: Path, running: tuple[str, ExitStack, "subprocess.Popen[Any]"]
+):
+    settings = load_settings(here / "config.yaml")
+    ids = [f"C-{number}" for number in range(FILES * ROWS)]
+    table = pl.read_csv(LATER).head(len(ids)).with_columns(pl.Series("customer_id", ids))
+    for number in range(FILES):
+        (tmp_path / f"in/month={number}").mkdir(parents=True)
+        table.slice(number * ROWS, ROWS).write_parquet(tmp_path / f"in/month={number}/a.parquet")
+    started = start_with_threshold(settings, "split", 0.4)
+    with Project.open(settings) as project:
+        split = running_split(project, project.require_deployed())
+        assert split is not None
+        assert split.message is None
+        for name, address in (("one", ""), ("cluster", running[0])):
+            scorer = FolderScorer(FileScorer(here / "models", arms=split.arms), address)
+            assert scorer.score(tmp_path / "in", tmp_path / name).rows == len(ids)
+        project.experiments.end(started.id, "stopped", "ann", "enough")
+    assert contents(tmp_path / "cluster") == contents(tmp_path / "one")
+    scored = pl.concat([pl.read_parquet(path) for path in sorted(tmp_path.glob("cluster/*.parquet"))])
+    arms = {id_: arm_of(started.id, 0.4, id_) for id_ in ids}
+    models = {"champion": started.champion_name, "challenger": started.challenger_name}
+    assert dict(scored.select("customer_id", "experiment_arm").iter_rows()) == arms
+    assert set(scored.select("experiment_arm", "model_version").iter_rows()) == set(models.items())
 
 
 def test_a_lost_scheduler_is_one_line_and_the_next_run_continues(
