@@ -4,8 +4,9 @@ import io
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from churnops.api.uploads import tables
 from churnops.experiments.assignment import arm_of, challengers
 from churnops.experiments.split import report_of, stop_split
 from churnops.journal.experiments import Experiment
+from churnops.journal.exposures import Exposure
 from churnops.model import Bundle
 from churnops.project import Project
 from churnops.scoring import challenged
@@ -191,6 +193,60 @@ def test_the_third_slow_answer_ends_the_split_with_an_alert(
     assert "Split 1 has stopped" in title
     assert split.challenger_name in body
     assert split.champion_name in body
+
+
+def test_a_blocked_challenger_costs_no_answer_and_the_third_one_ends_the_split(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
+):
+    """It never returns and uses no processor time: a file, a list and a single customer wait for it, each once."""
+    running = service_of(client).challenger.current
+    assert running is not None
+    assert running.served is not None
+    challenger, release = running.served.bundle, Event()
+
+    def blocked(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Bundle, *arguments: Any) -> Any:
+            if self is challenger:
+                release.wait()
+            return method(self, *arguments)
+
+        return call
+
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.1)
+    for name in ("answer", "answers", "explain"):
+        monkeypatch.setattr(Bundle, name, blocked(getattr(Bundle, name)))
+    customers = [a_customer(customer_id=id_) for id_ in IDS]
+    theirs = next(id_ for id_ in IDS if arm_of(split.id, 0.5, id_) == "challenger")
+    csv = pl.DataFrame(customers).write_csv()
+    try:
+        file = client.post("/predict/batch", content=csv, headers={"content-type": "text/csv"})
+        answers = [client.post("/predict/batch", json=customers).json()]
+        answers += [[client.post("/predict", json=a_customer(customer_id=theirs)).json()] for _ in range(2)]
+    finally:
+        release.set()
+    table = pl.read_csv(file.content)
+    assert [arms_of(table.to_dicts()), arms_of(answers[0])] == 2 * [[arm_of(split.id, 0.5, id_) for id_ in IDS]]
+    assert {*table["model_version"], *(one["model_version"] for some in answers for one in some)} == {
+        split.champion_name
+    }
+    assert ["experiment_arm" in some[0] for some in answers] == [True, True, False]
+    assert counted(client)["slow_answers"] == 3
+    ended = service_of(client).project.experiments.get(split.id)
+    assert ended is not None
+    assert ended.state == "stopped"
+
+
+def test_replicas_alert_a_sample_ratio_mismatch_once(client: TestClient, split: Experiment, api_settings: Settings):
+    ids = (f"more-{number}" for number in range(1000))
+    with Project.open(api_settings) as project:
+        project.exposures.write([Exposure(split.id, id_, None, 0, False, False) for id_ in ids])
+    with client_of(api_settings) as other:
+        for replica in (client, other):
+            service_of(replica)._next_check = 0.0
+            service_of(replica)._check_arms()
+    with service_of(client).project.engine.connect() as connection:
+        ((body,),) = connection.exec_driver_sql("SELECT body FROM alerts WHERE subject = 'split_mismatch'").all()
+    assert "1,000 customers in the champion's arm and 0 in the challenger's do not fit the share of 0.5" in body
 
 
 def test_counts_of_an_ended_split_do_not_count_for_the_next(

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from click.testing import Result
 
 from churnops.experiments.assignment import arm_of, challengers
+from churnops.experiments.ratio_alert import alert_mismatch
 from churnops.experiments.split import running_split
 from churnops.journal import Label
 from churnops.journal.exposures import Exposure
@@ -23,7 +26,9 @@ from churnops.scoring.arms import Arms
 from churnops.settings import Settings, load_settings
 from tests.support.commands import typed_in
 from tests.support.fixture_project import PROJECTS, copy_project
+from tests.support.processes import run
 from tests.support.projects import LATER
+from tests.support.sinks import listening
 
 
 @pytest.fixture
@@ -79,7 +84,7 @@ def test_a_split_from_start_to_stop(settings: Settings, typed: Callable[..., Res
     assert kept.details["report"]["challenger"]["churned"] == report["challenger"]["churned"]
 
 
-def test_lost_customers_of_an_arm_are_a_mismatch(settings: Settings, typed: Callable[..., Result]):
+def test_lost_customers_of_an_arm_are_a_mismatch_and_alerted_once(settings: Settings, typed: Callable[..., Result]):
     typed("split", "start", "3", "--share", "0.5")
     live(settings, customers=200)
     now = microseconds(datetime.now(UTC))
@@ -88,6 +93,10 @@ def test_lost_customers_of_an_arm_are_a_mismatch(settings: Settings, typed: Call
     shown = typed("split", "report").stdout.replace("\n", " ")
     assert "The arms cannot be compared" in shown
     assert "sample ratio mismatch" in shown
+    with listening() as endpoint, Project.open(settings.changed("alerts", {"urls": [endpoint.url]})) as project:
+        split = project.experiments.newest()[0]
+        assert [alert_mismatch(project, split) for _ in range(2)] == [True, False]
+    assert endpoint.titles() == ["[warning] churnops: Split 1 cannot be compared"]
 
 
 def test_files_and_folders_are_scored_by_arms(settings: Settings, typed: Callable[..., Result], tmp_path: Path):
@@ -125,6 +134,60 @@ def test_files_and_folders_are_scored_by_arms(settings: Settings, typed: Callabl
     again = pl.read_csv(tmp_path / "again.csv")
     assert again["experiment_arm"].to_list() == arms
     assert again["churn_probability"].to_list() == alone["churn_probability"].to_list()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from churnops.cli import main
+from churnops.journal.arm_outcomes import ExposureStore
+from churnops.scoring import file, folder
+
+point, *sys.argv[1:] = sys.argv[1:]
+
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def recorded(store, rows, write=ExposureStore.write):
+    write(store, rows[: len(rows) // 2] if point == "recording" else rows)
+    kill()
+
+def named(path, target, rename=Path.rename):
+    new = rename(path, target)
+    if Path(target).name.startswith("out"):
+        kill()
+    return new
+
+if point == "named":
+    Path.rename = Path.replace = named
+else:
+    ExposureStore.write = recorded
+main()
+"""
+"""`churnops`, killed while it records exposures, afterwards, or when the result has its name."""
+
+
+@pytest.mark.parametrize("kind", ["csv", "folder"])
+@pytest.mark.parametrize("point", ["recording", "recorded", "named"])
+def test_a_killed_command_loses_no_exposure(
+    settings: Settings, typed: Callable[..., Result], tmp_path: Path, kind: str, point: str
+):
+    ids = [f"c{number}" for number in range(60)]
+    table = pl.read_csv(LATER).head(60).with_columns(pl.Series("customer_id", ids))
+    (tmp_path / "in").mkdir()
+    table.write_csv(tmp_path / "in.csv")
+    table.write_parquet(tmp_path / "in/0.parquet")
+    typed("split", "start", "3", "--share", "0.4")
+    ending = ".csv" if kind == "csv" else ""
+    source, target = tmp_path / f"in{ending}", tmp_path / f"out{ending}"
+    command = ("predict", str(source), str(target))
+    run(sys.executable, "-c", KILLED, point, *command, cwd=settings.root, code=-signal.SIGKILL)
+    assert target.exists() == (point == "named")
+    if not target.exists():
+        typed(*command)
+    report = json.loads(typed("split", "report", "--json").stdout)
+    assert report["challenger"]["customers"] == [arm_of(1, 0.4, id_) for id_ in ids].count("challenger")
+    assert report["champion"]["customers"] + report["challenger"]["customers"] == len(ids)
 
 
 def test_workers_of_a_cluster_get_the_same_arms(settings: Settings, typed: Callable[..., Result]):

@@ -8,7 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +51,12 @@ class Answer:
 class Server:
     """`churnops serve` on a free port of loopback, in the project of `settings`. Each start has a new port."""
 
-    def __init__(self, settings: Settings, *arguments: str, cwd: Path | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *arguments: str, cwd: Path | None = None, command: Sequence[str] = SERVE
+    ) -> None:
         self.settings = settings
         self._arguments = arguments
+        self._command = command
         self._cwd = cwd or settings.root
         self.temporary = settings.root / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -75,7 +78,7 @@ class Server:
     def start(self) -> None:
         """Start the service, and wait until it answers."""
         self.port = free_port()
-        command = (*SERVE, "--port", str(self.port), *self._arguments)
+        command = (*self._command, "--port", str(self.port), *self._arguments)
         with self._log_path.open("ab") as log:
             self._process = start(
                 command, cwd=self._cwd, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self.temporary)}

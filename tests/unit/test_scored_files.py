@@ -31,5 +31,5 @@ def test_ids_are_those_of_the_assignment(tmp_path: Path, name: str, written: lis
     project: Any = SimpleNamespace(
         settings=SimpleNamespace(safe_csv=True), exposures=SimpleNamespace(write=recorded.extend)
     )
-    assert record_exposures(project, an_experiment(), tmp_path / name, SCHEMA) == 2
+    assert record_exposures(project, an_experiment(), tmp_path / name, SCHEMA, (tmp_path / name).suffix) == 2
     assert [exposure.customer_id for exposure in recorded] == ids

@@ -72,6 +72,17 @@ def slow_challenger(challenger: str, champion: str, split: int) -> Alarm:
     return Alarm("split_stopped", "warning", f"Split {split} has stopped", facts)
 
 
+def sample_ratio_mismatch(split: int, champion: int, challenger: int, share: float) -> Alarm:
+    """Return the event that the arms of a split, of so many customers, do not have their planned shares."""
+    facts = (
+        f"{champion:,} customers in the champion's arm and {challenger:,} in the challenger's do not fit the share of "
+        f"{share:g}.",
+        "Customers were lost or changed their arm (sample ratio mismatch), so the arms cannot be compared.",
+        "Next: `churnops split report`, then find out which customers are missing.",
+    )
+    return Alarm("split_mismatch", "warning", f"Split {split} cannot be compared", facts)
+
+
 def _alarm(verdict: Trigger | Caution, report: Report, link: str) -> Alarm:
     message = MESSAGES[verdict.name]
     severity = verdict.severity if isinstance(verdict, Caution) else message.severity

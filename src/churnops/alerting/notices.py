@@ -29,6 +29,7 @@ Subject = Literal[
     "deployed",
     "rolled_back",
     "split_stopped",
+    "split_mismatch",
 ]
 
 _NAMES: Mapping[str, str] = {  # the other subjects' names are their own words

@@ -48,6 +48,7 @@ COPY = "the copy of the deployed model"
 KEY_SECONDS = 2.0  # between two reads of the API keys
 POLICY_SECONDS = 2.0  # between two reads of the decision policy
 EVIDENCE_EVERY = timedelta(hours=1)  # between two looks at a shadow's evidence, over all processes
+ARMS_SECONDS = 3600.0  # between two looks at the arms of a split
 SORTED_PARTS = 50  # limit of the parts that one round of `watch` sorts or reads; a part has 2,000 customers
 SORT_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 5.0  # limit for the journal's answer to a readiness check
@@ -96,6 +97,7 @@ class Service:
         )
         self._failing: dict[str, str] = {}
         self._stopping = False
+        self._next_check = 0.0  # of the split's arms
         self.entries_ahead: tuple[str, ...] = ()
 
     async def keep_house(self) -> None:
@@ -194,6 +196,7 @@ class Service:
                 await self._watch("the partitions of the journal", self._make_partitions)
             await self._watch("the newest monitoring cycle", self._show_cycle)
             await self._watch("the evidence of the shadow", self._show_shadow)
+            await self._watch("the check of the split's arms", self._check_arms)
             await self._watch("the table of customers with a prediction", self._sort_customers)
             await self._watch("the table of newest scores", self._follow_predictions)
             await self._watch("the table of exposures", self._sort_exposures)
@@ -249,6 +252,16 @@ class Service:
         if running and (look is None or datetime.now(UTC) - look.at > EVIDENCE_EVERY):
             look = look_at(self.project, running)
         self.metrics.shadow.show(look, running=running is not None)
+
+    def _check_arms(self) -> None:
+        """Look at the numbers of customers in the running split's arms every hour, and send an alert of a mismatch."""
+        running = self.challenger.current
+        if running is None or running.experiment.kind != "split" or time.monotonic() < self._next_check:
+            return
+        from churnops.experiments.ratio_alert import alert_mismatch
+
+        self._next_check = time.monotonic() + ARMS_SECONDS
+        alert_mismatch(self.project, running.experiment)
 
     def _make_partitions(self) -> None:
         ensure_partitions(self.project.engine, datetime.now(UTC))
@@ -326,6 +339,7 @@ class Service:
         self.work.housekeeping.finish()  # housekeeping reads the files that are closed next
         self._attempt("the table of replicas", self._presence.leave)
         self._attempt("the counts of the split", partial(self.split.write_counts, at_once=True))
+        self.split.close()
         self._attempt("the list of the shadow", self.shadow.close)  # late, because a challenger may hang
         if self._log is not None:
             self._log.close()

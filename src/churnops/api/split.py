@@ -1,6 +1,7 @@
 """Answers while a split runs: each customer's arm decides which model answers.
 
-The champion answers in the challenger's place, in the same request, if the challenger raises an error or is not loaded.
+The champion answers in the challenger's place, in the same request, if the challenger raises an error, is not loaded,
+or does not answer in time.
 """
 
 import logging
@@ -8,7 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Lock
+from typing import Any, TypeVar
 
+from churnops.api.bounded import Bounded
 from churnops.api.challenger import RunningExperiment, ServedChallenger
 from churnops.api.customers import Record
 from churnops.api.metrics import Metrics
@@ -29,6 +32,10 @@ SLOW, WITHOUT_ID, FELL_BACK = "slow_answers", "without_id", "fell_back"
 MAX_SLOW = 3
 """Number of slow answers of the challenger, in all processes, that end a split."""
 COUNT_SECONDS = 5.0  # between two writes of counts
+WAIT_SECONDS, MAX_WAIT_SECONDS = 2.0, 60.0
+"""Time that a request waits for the challenger beyond its limit, however busy the machine is; and the longest time."""
+
+T = TypeVar("T")
 
 
 class SplitAnswers:
@@ -38,7 +45,7 @@ class SplitAnswers:
     ----------
     limit
         Processor time of the challenger for one customer, in seconds. The processor time of other threads and processes
-        does not count, so a busy machine does not end a split.
+        does not count, so a busy machine does not make an answer slow.
     on_slow
         Called with an experiment that this process has ended because its challenger was slow.
     """
@@ -62,6 +69,7 @@ class SplitAnswers:
         self._experiment = 0
         self._written_at = 0.0
         self._failure: str | None = None
+        self._calls = Bounded("challenger")
 
     def running(self, served: Served) -> RunningExperiment | None:
         """Return the running split of a deployed model; None if there is none."""
@@ -108,18 +116,37 @@ class SplitAnswers:
             return None
         if not records:
             return [], []
-        started = time.thread_time()
         try:
-            form = running.served.form
-            done = answer(running.served, [form.read(dict(record)) for record in records], key)
+            done, seconds = self.bounded(running.experiment, len(records), _timed_answer, running.served, records, key)
+        except TimeoutError:
+            return None
         except Exception as error:  # of any kind: the champion answers
             if self._failure != repr(error):
                 self._failure = repr(error)
                 log.error("the challenger of split %d fails, the champion answers: %r", running.experiment.id, error)
             return None
-        if (time.thread_time() - started) / len(records) > self._limit:
+        if seconds / len(records) > self._limit:
             self._note_slow(running.experiment)
         return done
+
+    def bounded(self, experiment: Experiment, customers: int, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function of the challenger; give it up, and count it as slow, if it hangs.
+
+        Raises
+        ------
+        TimeoutError
+            If it does not return in time: two seconds and the limit for each customer, but at most a minute.
+        """
+        try:
+            seconds = min(WAIT_SECONDS + customers * self._limit, MAX_WAIT_SECONDS)
+            return self._calls.call(seconds, function, *arguments)
+        except TimeoutError:
+            self._note_slow(experiment)
+            raise
+
+    def close(self) -> None:
+        """End the threads."""
+        self._calls.close()
 
     def _note_slow(self, experiment: Experiment) -> None:
         log.warning("the challenger of split %d takes longer than %g ms", experiment.id, 1000 * self._limit)
@@ -186,3 +213,10 @@ class SplitAnswers:
         experiment = self._store.get(number)
         if experiment is not None and self._store.end(number, "stopped", "churnops serve", why):
             self._on_slow(experiment)
+
+
+def _timed_answer(challenger: Served, records: Sequence[Record], key: str | None) -> tuple[Answers, float]:
+    """Return the challenger's answers, and its processor time in seconds."""
+    started = time.thread_time()
+    done = answer(challenger, [challenger.form.read(dict(record)) for record in records], key)
+    return done, time.thread_time() - started

@@ -47,11 +47,15 @@ class Threads:
         for thread in self._threads:
             thread.start()
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return the function's result. If cancelled while waiting, the function is not called."""
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Return the future of the function's result."""
         future: Future[T] = Future()
         self._queue.put((future, partial(copy_context().run, function, *arguments)))  # the context has the span
-        result: T = await asyncio.wrap_future(future)
+        return future
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Return the function's result. If cancelled while waiting, the function is not called."""
+        result: T = await asyncio.wrap_future(self.submit(function, *arguments))
         return result
 
     async def compute(self, steps: Steps[T]) -> T:

@@ -8,7 +8,10 @@ import click
 from churnops.cli.root import json_option, local_table, main, missing_option, settings_of, show_done, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from churnops.experiments.split import RunningSplit
+    from churnops.model import Bundle
     from churnops.project import Project
 
 
@@ -86,15 +89,12 @@ def predict(
             accept_missing=accept_missing,
             decided=project.decided,
             arms=split.arms if split else None,
+            on_written=_recording(project, split, written.suffix.lower()),
         )
         by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
         done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
         for sentence in done.unknown + done.empty:
             on_message(sentence)
-        if split is not None:
-            from churnops.experiments.scored_files import record_exposures
-
-            record_exposures(project, split.experiment, written, project.require_deployed().schema)
     document = {
         "rows": done.rows,
         "predicted_to_churn": done.churners,
@@ -111,6 +111,20 @@ def predict(
         document["decision_version"] = done.decision_version
     scored = f"Scored {done.rows:,} customers with {done.model_version}: {done.churners:,} are predicted to churn."
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))
+
+
+def _recording(project: "Project", split: "RunningSplit | None", ending: str) -> "Callable[[Path, Bundle], None]":
+    """Return a function that records the arms of a result's customers, and sends an alert if an arm loses customers."""
+
+    def record(result: Path, bundle: "Bundle") -> None:
+        if split is not None:
+            from churnops.experiments.ratio_alert import alert_mismatch
+            from churnops.experiments.scored_files import record_exposures
+
+            record_exposures(project, split.experiment, result, bundle.schema, ending)
+            alert_mismatch(project, split.experiment)
+
+    return record
 
 
 def _running_split(project: "Project") -> "RunningSplit | None":

@@ -18,8 +18,15 @@ from churnops.scoring.csv_answer import with_formulas
 _BLOCK_BYTES = 4 * 2**20
 
 
-def record_exposures(project: Project, experiment: Experiment, result: Path, schema: Schema) -> int:
+def record_exposures(project: Project, experiment: Experiment, result: Path, schema: Schema, ending: str) -> int:
     """Record the arms of the customers in a result, a file or a folder; return the number of customers with an id.
+
+    A repetition with the same result changes nothing, because a customer's first exposure counts.
+
+    Parameters
+    ----------
+    ending
+        Format of a file, such as `.csv`; the files of a folder have their own in their names.
 
     Raises
     ------
@@ -27,9 +34,11 @@ def record_exposures(project: Project, experiment: Experiment, result: Path, sch
         If the database does not answer.
     """
     at, count = microseconds(datetime.now(UTC)), 0
-    files = [path for path in sorted(result.iterdir()) if path.suffix in WRITTEN] if result.is_dir() else [result]
-    for path in files:
-        for ids, arms, models in _columns(path, schema, safe_csv=project.settings.safe_csv):
+    files = [(result, ending)]
+    if result.is_dir():
+        files = [(path, path.suffix) for path in sorted(result.iterdir()) if path.suffix in WRITTEN]
+    for path, format_ in files:
+        for ids, arms, models in _columns(path, format_, schema, safe_csv=project.settings.safe_csv):
             rows = [
                 Exposure(
                     experiment.id,
@@ -48,22 +57,24 @@ def record_exposures(project: Project, experiment: Experiment, result: Path, sch
     return count
 
 
-def _columns(path: Path, schema: Schema, *, safe_csv: bool) -> Iterator[tuple[list[str | None], list[str], list[str]]]:
+def _columns(
+    path: Path, ending: str, schema: Schema, *, safe_csv: bool
+) -> Iterator[tuple[list[str | None], list[str], list[str]]]:
     """Yield ids as the arms are assigned by them, arms and models of a result in parts; nothing if it has no ids."""
     column = schema.identifier or CUSTOMER_ID
-    for name, table in _tables(path, schema, column.name):
-        table = with_formulas(table) if safe_csv and path.suffix != ".parquet" else table
+    for name, table in _tables(path, ending, schema, column.name):
+        table = with_formulas(table) if safe_csv and ending != ".parquet" else table
         ids, _ = check_cells(table.get_column(name), column, path.name, may_be_null=True)
         yield ids.to_list(), table.get_column(ARM).to_list(), table.get_column("model_version").to_list()
 
 
-def _tables(path: Path, schema: Schema, identifier: str) -> Iterator[tuple[str, pl.DataFrame]]:
+def _tables(path: Path, ending: str, schema: Schema, identifier: str) -> Iterator[tuple[str, pl.DataFrame]]:
     """Yield the header of the id and the columns in parts, as they are in the file."""
     import pyarrow as pa
     import pyarrow.csv
     import pyarrow.parquet as pq
 
-    if path.suffix == ".parquet":
+    if ending == ".parquet":
         file = pq.ParquetFile(path)
         name = _header(file.schema_arrow.names, schema, identifier)
         if name:

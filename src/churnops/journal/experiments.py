@@ -125,6 +125,14 @@ class ExperimentStore:
         with answering(), exclusive(self._engine) as connection:
             _write(connection, experiment_id, details)
 
+    def note_once(self, experiment_id: int, name: str, fact: Any) -> bool:
+        """Add a fact to an experiment's details; return False if there is one of this name already."""
+        with answering(), exclusive(self._engine) as connection:
+            if name in _details(connection, experiment_id):
+                return False
+            _write(connection, experiment_id, {name: fact})
+            return True
+
     def count(self, experiment_id: int, counts: Mapping[str, int]) -> Mapping[str, Any]:
         """Add counts to those in an experiment's details; return the details."""
         with answering(), exclusive(self._engine) as connection:

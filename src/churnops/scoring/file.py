@@ -107,6 +107,9 @@ class FileScorer:
         Function that returns the deployed bundle under the decision policy in force.
     arms
         The running split; None if there is none.
+    on_written
+        Called with each whole result, a file or folder, and the deployed bundle, before the result gets its name. A
+        killed run is repeated, so this may happen again with the same result.
     """
 
     models: Path
@@ -118,6 +121,7 @@ class FileScorer:
     accept_missing: tuple[str, ...] = ()
     decided: Callable[[Bundle], Bundle] = lambda bundle: bundle
     arms: Arms | None = None
+    on_written: Callable[[Path, Bundle], object] = lambda result, bundle: None
 
     @property
     def threads(self) -> int:
@@ -173,7 +177,10 @@ class FileScorer:
                     raise DataError(f"{source} changed while it was read: type the command again")
                 check_expected(unexpected_cells(records), bundle, source.name, accepted)
                 with span("publish"):
-                    _publish(unfinished, records)
+                    join([unfinished.manifest.folder / record.data for record in records], unfinished.result)
+                    self.on_written(unfinished.result, bundle)
+                    unfinished.result.replace(target)
+                    fsync_folder(target.parent)
         return ScoredFile.of(records, bundle, resumed, replaced)
 
     def deployed(self) -> Bundle:
@@ -296,13 +303,6 @@ def _score(
         raise DataError(f"a {ending} file cannot contain this table: {str(error).partition(chr(10))[0]}") from None
     churners, cells = int(scored.prediction.churn.sum()), scored.unexpected.to_json()
     return _ScoredBatch(data, batch.share, PartRecord(number, "", batch.first_row, batch.table.height, churners, cells))
-
-
-def _publish(unfinished: Unfinished, records: Sequence[PartRecord]) -> None:
-    """Join the parts, and give the result its name; a killed call can be repeated."""
-    join([unfinished.manifest.folder / record.data for record in records], unfinished.result)
-    unfinished.result.replace(unfinished.target)
-    fsync_folder(unfinished.target.parent)
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:

@@ -89,7 +89,9 @@ class FolderScorer:
                 cells = unexpected_cells(records)
                 check_expected(cells, bundle, source.name, accepted)
                 with span("publish"):
-                    _publish(unfinished, records, bundle, explained=options.explain)
+                    _complete(unfinished, records, bundle, explained=options.explain)
+                    options.on_written(unfinished.result, bundle)
+                    _publish(unfinished)
         return ScoredFile.of(records, bundle, resumed, replaced)
 
     def _score_parts(
@@ -130,9 +132,9 @@ def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
         raise DataError(f"{target} was not written by `churnops predict`, so it is not replaced: name another folder")
 
 
-def _publish(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bundle, *, explained: bool) -> None:
-    """Give the parts their names, write the manifest, and give the result its name; a killed call can be repeated."""
-    result, target, listed = unfinished.result, unfinished.target, []
+def _complete(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bundle, *, explained: bool) -> None:
+    """Give the parts their names, and write the manifest; a killed call can be repeated."""
+    result, listed = unfinished.result, []
     for record in records:
         name = f"part-{record.number:06d}{Path(record.data).suffix}"
         if not (result / name).exists():
@@ -152,7 +154,12 @@ def _publish(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bund
     write_flushed(result / MANIFEST, json.dumps(document, indent=1).encode())
     write_flushed(result / SUCCESS, b"")
     fsync_folder(result)
+
+
+def _publish(unfinished: Unfinished) -> None:
+    """Give the result its name."""
+    target = unfinished.target
     if target.exists():
         target.rename(unfinished.folder / "replaced")
-    result.rename(target)
+    unfinished.result.rename(target)
     fsync_folder(target.parent)

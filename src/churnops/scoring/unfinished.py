@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from churnops.data.targets import WRITTEN
-from churnops.errors import ChurnopsError, ClusterError, DataError
+from churnops.errors import ChurnopsError, ClusterError, DataError, JournalError
 from churnops.files import lock_folder
 from churnops.scoring.manifest import RECORDS, Manifest
 
@@ -74,7 +74,7 @@ class Unfinished:
         """Discard the parts if the input has to change; keep them if the same command can continue."""
         try:
             yield
-        except ClusterError as error:
+        except (ClusterError, JournalError) as error:
             if kept := self._kept():
                 error.add_note(kept)
             raise

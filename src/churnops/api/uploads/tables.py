@@ -2,8 +2,10 @@
 
 import io
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,6 +13,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet
 
+from churnops.api.challenger import RunningExperiment
 from churnops.api.customers import REFUSED
 from churnops.api.predictions import SOURCE, of_model
 from churnops.api.problems import Problem
@@ -28,8 +31,8 @@ from churnops.journal.packing import pack_reason_rows, pack_table
 from churnops.journal.predictions import PredictionRow, new_prediction_id
 from churnops.limits import PAGES_BYTES, PAGES_SHARE
 from churnops.schema import SIMULATED, WARNINGS, Schema, is_marked
-from churnops.scoring.arms import no_challenger
-from churnops.scoring.challenged import challenge, ids_of
+from churnops.scoring.arms import Arms, no_challenger
+from churnops.scoring.challenged import ChallengedTable, challenge, ids_of
 from churnops.scoring.csv_answer import csv_of
 from churnops.scoring.table import TOP_FEATURES, ScoredTable, check_expected, score_table
 from churnops.settings import ApiSettings
@@ -122,15 +125,23 @@ class TableUpload:
             return batch.scored, rows
         arms, challenger = self._arms
         running = self._split.running(self._served)
-        if running is None or running.experiment.id != arms.experiment:
-            arms = replace(arms, load=no_challenger)
-        done = challenge(batch.scored, batch.table, batch.ids, arms, NAME, **batch.options)
+        if running is not None and running.experiment.id != arms.experiment:
+            running = None
+        done = self._challenged(batch, arms, running)
         if done.challenger is not None and challenger is not None:
             places = done.places.tolist()
             theirs = self._rows(challenger, done.challenger, [batch.ids[place] for place in places])
             for place, row in zip(places, theirs, strict=True):
                 rows[place] = row
         return done.scored, rows
+
+    def _challenged(self, batch: "_AnsweredRows", arms: Arms, running: RunningExperiment | None) -> ChallengedTable:
+        """Let the challenger answer its arm; if it hangs, the deployed model answers it."""
+        score = partial(challenge, batch.scored, batch.table, batch.ids, name=NAME, **batch.options)
+        if running is not None:
+            with suppress(TimeoutError):
+                return self._split.bounded(running.experiment, len(batch.ids), partial(score, arms=arms))
+        return score(arms=replace(arms, load=no_challenger))
 
     def _batches(self, *, explain: bool) -> Iterator["_AnsweredRows"]:
         """Yield the rows, scored by the deployed model."""
