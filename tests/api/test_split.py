@@ -195,7 +195,7 @@ def test_the_third_slow_answer_ends_the_split_with_an_alert(
     assert split.champion_name in body
 
 
-def test_a_blocked_challenger_costs_no_answer_and_the_third_one_ends_the_split(
+def test_the_third_blocked_answer_ends_the_split_and_none_is_lost(
     client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
 ):
     """It never returns and uses no processor time: a file, a list and a single customer wait for it, each once."""
