@@ -21,7 +21,7 @@ from tests.support.processes import PATIENCE, free_port, wait_for
 DASHBOARD = (sys.executable, "-m", "churnops.cli", "dashboard", "--port")
 ENTRY = Path(app.__file__).with_name("streamlit_app.py")
 STREAMLIT = (sys.executable, "-m", "streamlit", "run", str(ENTRY), "--server.port")
-PAGES = ("Call list", "Predict", "Monitoring", "Analysis", "Models", "Experiments")
+PAGES = ("Call list", "Policy", "Predict", "Monitoring", "Analysis", "Models", "Experiments")
 FLAGS = (
     "--disable-dev-shm-usage",
     "--disable-gpu",

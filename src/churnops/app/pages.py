@@ -10,6 +10,7 @@ from churnops.app.call_list.page import page as calls
 from churnops.app.experiments.page import page as experiments
 from churnops.app.models.page import page as models
 from churnops.app.monitoring.page import page as monitoring
+from churnops.app.policy.page import page as policy
 from churnops.app.predict.page import page as predict
 from churnops.app.preload import preload_figures
 from churnops.app.shared.access import LOGIN_MISSING, login_state, person, wrong_name
@@ -36,6 +37,7 @@ def main() -> None:
         st.warning(settings.banner, icon=":material/science:")
     pages = [
         st.Page(guarded(calls), title="Call list", url_path="call-list", default=True),
+        st.Page(guarded(policy), title="Policy", url_path="policy"),
         st.Page(guarded(predict, draws=False), title="Predict", url_path="predict"),
         st.Page(guarded(monitoring), title="Monitoring", url_path="monitoring"),
         st.Page(guarded(analysis), title="Analysis", url_path="analysis"),
@@ -76,7 +78,7 @@ def _admitted(login: bool) -> bool:
     elif state is None or find_spec("authlib") is None:
         st.error(LOGIN_MISSING)
     else:
-        st.write("Log in to see call lists, predictions, monitoring, analysis, models and experiments.")
+        st.write("Log in to see call lists, the policy, predictions, monitoring, analysis, models and experiments.")
         st.button("Log in", on_click=st.login, type="primary")
     return False
 

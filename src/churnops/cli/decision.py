@@ -157,18 +157,23 @@ def decision_revert(ctx: click.Context, to: int | None, why: str, as_json: bool)
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="Days of predictions of the journal."
 )
+@click.option(
+    "--until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Last day of predictions. Default: the last whose outcomes are due.",
+)
 @click.option("--by", metavar="COLUMN", shell_complete=completing(categories), help="Also compare its segments.")
 @policy_options
 @json_option
 @click.pass_context
 def decision_choose(
-    ctx: click.Context, /, customers: Any, days: int, by: str | None, as_json: bool, **options: Any
+    ctx: click.Context, /, customers: Any, days: int, until: Any, by: str | None, as_json: bool, **options: Any
 ) -> None:
     """Show the profit that policies would have had on customers whose outcome is known. Nothing changes.
 
-    The result has the profit of the policy in force, of the best threshold, and of lists of several sizes; with --by
-    also of each segment. Options of a policy replace those of the policy in force. Success rate and value are
-    assumptions. The intervals account for picking the best line of a table.
+    The result has the profit of the policy in force, of the best threshold, of contacting everyone and nobody, and of
+    budgets; with --by also of each segment. Options of a policy replace those of the policy in force. Success rate and
+    value are assumptions. The intervals account for picking the best line of a table.
 
     \b
     Examples:
@@ -182,7 +187,8 @@ def decision_choose(
 
     with Project.open(settings_of(ctx)) as project:
         policy = changed(project.policy(), _changes(**options))
-        result = choose_policy(project, policy, customers, days=days, by=by)
+        last = None if until is None else until.date()
+        result = choose_policy(project, policy, customers, days=days, until=last, by=by)
     document = {"customers": result.description, "policy": policy.terms(), **result.choice.to_json()}
     show(as_json, lambda: document, lambda: show_choice(result))
 

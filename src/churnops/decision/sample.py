@@ -98,19 +98,12 @@ def _sound(columns: Columns, outcome: Floats, score: Floats, schema: Schema) -> 
     return bool(known and valid)
 
 
-def read_production(
-    journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta, *, length: timedelta | None = None
-) -> Sample:
+def read_production(journal: Journal, bundle: Bundle, known_at: datetime, horizon: timedelta) -> Sample:
     """Read the newest 10,000 customers with a prediction of this model and a known outcome.
 
     Predictions must be older than the label horizon. Among younger ones, customers who left may have an outcome, but
     customers who stay have none yet. A customer is read once, with the newest prediction. Many predictions have no
     outcome yet, so up to 100,000 predictions are read to find the customers, the newest first.
-
-    Parameters
-    ----------
-    length
-        Time before the youngest of these predictions in which they are read; None: any.
 
     Raises
     ------
@@ -120,12 +113,11 @@ def read_production(
         If the database does not answer.
     """
     end = until = known_at - horizon + _MICROSECOND
-    first = datetime.fromtimestamp(0, UTC) if length is None else until - length
+    first = datetime.fromtimestamp(0, UTC)
     customers: set[str] = set()
     parts: list[Sample] = []  # in the order of time
     for count in range(STEP, MAX_READ + STEP, STEP):
-        reached = journal.newest_begin(count, until)
-        begin = max(reached or first, first)  # about `STEP` rows; more if times are equal
+        begin = journal.newest_begin(count, until) or first  # about `STEP` rows; more if times are equal
         read, content = ("customer_id", "churn_probability", PACKED), bundle.content_sha256
         pages = list(journal.columns(begin, end, known_at, read=read, content_sha256=content, labelled=True))
         for outcomes, values in reversed(pages):

@@ -166,6 +166,13 @@ class Journal:
             begin = connection.execute(query).scalar()
         return None if begin is None else moment(begin)
 
+    def oldest_end(self, count: int) -> datetime | None:
+        """Return the time of the `count`-th oldest prediction; None if there are fewer."""
+        at = predictions.c.at
+        with answering(), self._engine.connect() as connection:
+            end = connection.execute(select(at).order_by(at).offset(count - 1).limit(1)).scalar()
+        return None if end is None else moment(end)
+
     def answering_since(self, since: datetime, contents: Collection[str]) -> set[str]:
         """Return the content hashes, out of `contents`, of models that have a prediction since a time."""
         newer = exists().where(predictions.c.layout == layouts.c.id, predictions.c.at >= microseconds(since))

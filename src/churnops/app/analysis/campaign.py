@@ -4,9 +4,10 @@ import numpy as np
 import streamlit as st
 
 from churnops.app.analysis.offer_figures import gain_figure, lift_figure, profit_figure, shown_positions
-from churnops.app.analysis.source import Source, note, place, say
-from churnops.app.analysis.use_policy import use_this
+from churnops.app.analysis.source import Source
+from churnops.app.shared.show import note, place, say
 from churnops.app.shared.text import plain
+from churnops.app.shared.use_policy import use_this
 from churnops.decision.in_force import newest_policy
 from churnops.decision.policy import DecisionPolicy
 from churnops.decision.profit import Offer, Proposal, advice, propose
@@ -64,7 +65,14 @@ def offer(source: Source, project: Project) -> None:
         "cost. "
         f"With exact probabilities, a contact pays {_break_even(proposal.offer)}."
     )
-    use_this(project, proposal)
+    if proposal.setting is not None:
+        terms = {
+            "threshold": proposal.setting,
+            "cost": chosen.cost,
+            "value": chosen.value,
+            "success_rate": chosen.success,
+        }
+        use_this(project, terms, f"the threshold {proposal.setting:g} with this cost, value and success rate")
     with st.expander("Statistics"):
         note(
             f"The band is a bootstrap interval ({percent(source.confidence)}) at each threshold. "

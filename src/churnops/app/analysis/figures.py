@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from churnops.app.analysis.associations import Associations
 from churnops.app.analysis.explore import Calibrated, Distribution, Group
 from churnops.app.shared.sample import Drivers, Floats, Variable
-from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, safe
+from churnops.app.shared.theme import BLUE, CHURNED, GREY, LOWERS, RAISES, STAYED, laid_out, legend_above, safe
 from churnops.dates import day_text, moments
 from churnops.words import heading
 
@@ -248,11 +248,6 @@ def calibration_figure(groups: Sequence[Calibrated]) -> go.Figure:
     figure.update_yaxes(title_text="Share who left", **percent, row=1, col=1)
     figure.update_yaxes(title_text="Customers", row=2, col=1)
     return figure
-
-
-def legend_above(figure: go.Figure) -> go.Figure:
-    """Let a legend of several lines, as on a phone, grow upwards and not into the figure."""
-    return figure.update_layout(legend={"yanchor": "bottom", "y": 1.02})
 
 
 def _along(values: Floats, given: Floats) -> tuple[Floats, Floats]:

@@ -4,9 +4,8 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from churnops.app.analysis.figures import legend_above
 from churnops.app.shared.sample import Floats
-from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, laid_out
+from churnops.app.shared.theme import BLUE, GREEN, GREY, ORANGE, laid_out, legend_above, mark
 from churnops.decision.profit import Proposal, Ranking
 from churnops.words import percent
 
@@ -46,8 +45,8 @@ def gain_figure(ranking: Ranking, share: float, threshold: float) -> go.Figure:
         "include %{y:.1%} of the customers who leave<extra></extra>",
     )
     deployed = ranking.contacted[ranking.at(threshold)] / ranking.rows
-    _mark(figure, (deployed, float(ranking.reached(deployed))), f"in force {threshold:g}", ORANGE, "diamond")
-    _mark(figure, (share, float(ranking.reached(share))), "chosen", GREEN, "circle-open")
+    mark(figure, (deployed, float(ranking.reached(deployed))), f"in force {threshold:g}", ORANGE, "diamond")
+    mark(figure, (share, float(ranking.reached(share))), "chosen", GREEN, "circle-open")
     legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Share of leaving customers"))
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
     figure.update_yaxes(tickformat=".0%", range=[-0.02, 1.04])
@@ -75,7 +74,7 @@ def lift_figure(ranking: Ranking, share: float) -> go.Figure:
         hoverinfo="skip",
         line={"color": GREY, "dash": "dash", "width": 1.5},
     )
-    _mark(figure, (share, float(ranking.reached(share)) / share), "chosen", GREEN, "circle-open")
+    mark(figure, (share, float(ranking.reached(share)) / share), "chosen", GREEN, "circle-open")
     legend_above(laid_out(figure, height=400, x="Share of customers contacted", y="Times as many as at random"))
     figure.update_xaxes(tickformat=".0%", range=[-0.01, 1.01])
     figure.update_yaxes(rangemode="tozero")
@@ -128,23 +127,12 @@ def profit_figure(
         hovertemplate="from %{x:.4g}: %{y:,.0f}<br>%{customdata:,.0f} of 1,000 contacted<extra></extra>",
     )
     deployed, best = proposal.profit[proposal.deployed], proposal.profit[proposal.best]
-    _mark(figure, (proposal.threshold, float(deployed)), f"in force {proposal.threshold:g}", ORANGE, "diamond")
+    mark(figure, (proposal.threshold, float(deployed)), f"in force {proposal.threshold:g}", ORANGE, "diamond")
     place = (
         float(min(proposal.ranking.thresholds[proposal.best], 1.0)) if proposal.setting is None else proposal.setting
     )
-    _mark(figure, (place, float(best)), "best", GREEN, "circle-open")
+    mark(figure, (place, float(best)), "best", GREEN, "circle-open")
     legend_above(laid_out(figure, height=420, x="Threshold", y="Profit per 1,000 customers"))
     figure.update_xaxes(range=[-0.01, 1.01])
     figure.update_yaxes(tickformat=",")
     return figure
-
-
-def _mark(figure: go.Figure, point: tuple[float, float], name: str, colour: str, symbol: str) -> None:
-    figure.add_scatter(
-        x=[point[0]],
-        y=[point[1]],
-        mode="markers",
-        name=name,
-        marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3 if symbol.endswith("open") else 0}},
-        hovertemplate=f"{name}<br>%{{y:,.4g}}<extra></extra>",
-    )

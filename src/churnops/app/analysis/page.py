@@ -11,14 +11,12 @@ from churnops.app.analysis.source import (
     HEATMAP,
     Source,
     choose,
-    note,
-    place,
     production_sample,
     reference_source,
-    say,
     source_of,
 )
 from churnops.app.shared.project import production
+from churnops.app.shared.show import note, place, say
 from churnops.app.shared.text import number, points
 from churnops.decision.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
 from churnops.evaluation.metrics import point_metrics

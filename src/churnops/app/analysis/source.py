@@ -1,17 +1,16 @@
-"""Customers of the Analysis page, results that are computed once for them, and helpers to show them."""
+"""Customers of the Analysis page, and results that are computed once for them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from churnops.app.analysis.associations import Associations, associations, by_strength
 from churnops.app.shared.sample import Drivers, Variable, drivers, variables
-from churnops.app.shared.text import one_line, plain
-from churnops.app.shared.theme import CONFIG
+from churnops.app.shared.show import note
+from churnops.app.shared.text import one_line
 from churnops.decision.profit import Ranking, Resamples
 from churnops.decision.sample import Sample, read_production, read_reference
 from churnops.model import Bundle
@@ -19,7 +18,6 @@ from churnops.project import Project
 
 REPLICATES = 400  # bootstrap samples for the profit
 HEATMAP = 24  # number of columns besides the outcome; a figure of more is not readable
-_MAX_LETTERS = 1_000  # per sentence
 
 
 @dataclass(frozen=True)
@@ -99,21 +97,6 @@ def choose(label: str, inputs: Sequence[Variable], key: str, order: str) -> Vari
     if chosen.description:
         note(chosen.description)
     return chosen
-
-
-def say(sentence: str) -> None:
-    """Show a sentence as plain text."""
-    st.markdown(plain(sentence, limit=_MAX_LETTERS))
-
-
-def note(sentence: str) -> None:
-    """Show an explanation as plain text."""
-    st.caption(plain(sentence, limit=_MAX_LETTERS))
-
-
-def place(figure: go.Figure, sentence: str) -> None:
-    """Show a figure, with a sentence for screen readers."""
-    st.plotly_chart(figure, theme="streamlit", config=CONFIG, alt=one_line(sentence, _MAX_LETTERS))
 
 
 # Results are frozen and shared by all sessions, so they are cached without copies.

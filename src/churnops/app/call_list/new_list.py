@@ -77,7 +77,7 @@ def _about(policy: DecisionPolicy) -> str:
     if policy.missing_terms():
         return (
             "The decision policy lacks cost, value or success rate, so lists show no expected profit. "
-            "`churnops decision set` sets them."
+            "Set them on the page Policy."
         )
     value = policy.value if policy.value_column else amount(float(policy.value or 0), policy.currency)
     end = {

@@ -30,6 +30,23 @@ def laid_out(figure: go.Figure, *, height: int = 320, x: str = "", y: str = "", 
     return figure
 
 
+def legend_above(figure: go.Figure) -> go.Figure:
+    """Let a legend of several lines, as on a phone, grow upwards and not into the figure."""
+    return figure.update_layout(legend={"yanchor": "bottom", "y": 1.02})
+
+
+def mark(figure: go.Figure, point: tuple[float, float], name: str, colour: str, symbol: str) -> None:
+    """Mark a point of a curve."""
+    figure.add_scatter(
+        x=[point[0]],
+        y=[point[1]],
+        mode="markers",
+        name=name,
+        marker={"color": colour, "size": 13, "symbol": symbol, "line": {"width": 3 if symbol.endswith("open") else 0}},
+        hovertemplate=f"{name}<br>%{{y:,.4g}}<extra></extra>",
+    )
+
+
 def safe(text: object) -> str:
     """Escape text from outside for Plotly, which reads tags such as <b>.
 

@@ -1,4 +1,4 @@
-"""The form "Use this": it makes the proposal of the Offer section the decision policy."""
+"""The form "Use this": it makes a proposal the decision policy."""
 
 import logging
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ import streamlit as st
 from churnops.app.shared.access import person
 from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, approved, has_admin_key
 from churnops.app.shared.text import plain
-from churnops.decision.profit import Proposal
 from churnops.errors import ChurnopsError
 from churnops.project import Project
 
@@ -18,26 +17,28 @@ log = logging.getLogger("churnops.app")
 MESSAGE, FORM = "use_policy_message", "use_policy"
 
 
-def use_this(project: Project, proposal: Proposal) -> None:
-    """Show the form, and the result of the last use."""
+def use_this(project: Project, changes: Mapping[str, Any], proposal: str) -> None:
+    """Show the form, and the result of the last use.
+
+    Parameters
+    ----------
+    changes
+        Fields of the policy, see `change_policy`.
+    proposal
+        The changes in words.
+    """
     kind, message = st.session_state.pop(MESSAGE, ("", ""))
     if kind:
         (st.success if kind == "done" else st.error)(plain(message, 800))
-    if proposal.setting is None:
-        return
     if not has_admin_key(project.keys):
         st.info(
             "Changing the decision policy here needs an admin key, and there is none yet: `churnops keys add NAME "
-            "--scope admin`. Or type in the project's folder: `churnops decision set --threshold "
-            f"{proposal.setting:g} --why TEXT`"
+            f"--scope admin`. Or type in the project's folder: `{_command(changes)}`"
         )
         return
     tries = st.session_state.setdefault(FORM, 0)
     with st.form("use_policy_form"):
-        st.write(
-            f"Use the threshold {proposal.setting:g} with this cost, value and success rate, at once: in every "
-            "service, file and page. The model stays as it is."
-        )
+        st.markdown(plain(f"Use {proposal}, at once: in every service, file and page. The model stays as it is.", 600))
         reason = st.text_input("Reason", max_chars=MAX_REASON, key=f"{FORM}_reason", help="Kept in the history.")
         token = st.text_input(
             "Admin key", type="password", max_chars=MAX_KEY, autocomplete="off", key=f"{FORM}_key_{tries}"
@@ -46,18 +47,23 @@ def use_this(project: Project, proposal: Proposal) -> None:
     if not pressed:
         return
     st.session_state[FORM] = tries + 1  # a new widget key empties the field of the admin key
-    offer = proposal.offer
-    changes = {
-        "threshold": proposal.setting,
-        "cost": offer.cost,
-        "value": offer.value,
-        "success_rate": offer.success,
-    }
     try:
         st.session_state[MESSAGE] = "done", set_by_key(project, changes, reason, token, person(st.user))
     except ChurnopsError as error:
         st.session_state[MESSAGE] = "refused", f"Nothing has changed: {error}"
     st.rerun()
+
+
+def _command(changes: Mapping[str, Any]) -> str:
+    """Return the command that makes the same changes; a currency may contain markup, so only a word is shown."""
+    options = []
+    for name, value in changes.items():
+        if isinstance(value, float):
+            options.append(f"--{name.replace('_', '-')} {value:.15g}")
+        elif isinstance(value, str) and value.replace("_", "").isalnum():
+            options.append(f"--{name} {value}")
+    no_limit = ["--no-limit"] if "contacts" in changes else []
+    return " ".join(["churnops decision set", *options, *no_limit, "--why TEXT"])
 
 
 def set_by_key(project: Project, changes: Mapping[str, Any], reason: str, token: str, person: str | None) -> str:

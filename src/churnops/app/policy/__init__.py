@@ -1,0 +1,1 @@
+"""The Policy page: the decision policy in force, and what others would bring."""

@@ -1,0 +1,43 @@
+"""The Policy page: profits of policies, other assumptions, segments, and "Use this"."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from churnops.project import Project
+from churnops.settings import Settings
+from tests.support.projects import copied
+from tests.support.screen import ATTACK, Look, dashboard
+
+pytestmark = pytest.mark.needs("chromium")
+
+
+def test_a_policy_is_compared_with_others_and_the_best_one_is_used(look: Look, lived: Settings, tmp_path: Path):
+    settings = copied(lived, tmp_path / "project")
+    with Project.open(settings) as project:
+        token = project.keys.add("ann", ["admin"])
+        with dashboard(settings.root) as address:
+            screen = look(address).open("Policy")
+            screen.says(r"Computed with \d+ customers scored from")
+            for name in ("In force", "Best: probability of at least", "Everyone", "Nobody"):
+                screen.has_cell(name)
+            cost = screen.page.get_by_label("Cost of contacting a customer", exact=True)
+            cost.fill("2")
+            cost.press("Enter")
+            screen.settled().says("Assumed, not measured: cost 2")
+            screen.page.get_by_label("Reason", exact=True).fill("spring")
+            screen.page.get_by_label("Admin key", exact=True).fill(token)
+            screen.press("Use this").says(r"Policy \d+ is in force: a call list has every customer")
+            screen.says("Decision policy .* is in force")
+        policy = project.policy()
+    assert (policy.cost, policy.reason, policy.by) == (2.0, "spring", "key 'ann'")
+
+
+def test_results_are_above_the_form_and_names_of_levels_are_text(look: Look, lived_in: str):
+    screen = look(lived_in).open("Policy")
+    screen.page.get_by_role("combobox", name="Compare customers by").click()
+    screen.page.get_by_role("option", name="State", exact=True).click()
+    screen.settled().says(re.escape(ATTACK[:20]))
+    headings = screen.page.get_by_role("heading").all_inner_texts()
+    assert headings.index("What these customers would have brought") < headings.index("Assumptions")
