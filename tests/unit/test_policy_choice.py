@@ -49,7 +49,7 @@ def test_totals_have_the_covariance_of_drawn_customers():
     assert ((high - low) > 2 * 1.96 * members.std(axis=1) * np.sqrt(500)).all()  # wider than one interval alone
 
 
-def test_the_curve_goes_from_nobody_to_everyone_and_its_best_point_is_picked():
+def test_the_best_point_of_the_curve_is_picked():
     known = customers(5_000, 1)
     choice = choose(known, POLICY, 0.5, confidence=0.95, seed=1)
     contacts = [point.contacts for point in choice.curve]

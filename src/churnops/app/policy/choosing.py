@@ -95,10 +95,8 @@ def _curves(choice: Choice, tried: DecisionPolicy) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("How many to contact", anchor=False)
-        best, most = choice.best, choice.everybody.contacts
-        sentence = (
-            f"The profit is highest with {best.contacts:,} of {most:,} customers: {tried.amount(round(best.profit))}."
-        )
+        best, everybody = choice.best, choice.everybody.contacts
+        sentence = f"The profit is highest with {best.contacts:,} of {everybody:,} customers: {tried.amount(round(best.profit))}."
         say(sentence)
         place(contacts_figure(choice, tried.currency), sentence)
         note("Customers with the highest probability are contacted first. Shaded: range of each profit.")
@@ -131,7 +129,10 @@ def _segments(choice: Choice, bundle: Bundle, columns: Sequence[str], tried: Dec
     sentence = f"Under the policy in force, {first.name} brings most: {tried.amount(round(first.profit))}."
     say(sentence)
     place(segments_figure(choice.segments, tried.currency), sentence)
-    note("In brackets: number of contacts. The ranges hold for all bars at once, so also for the highest one.")
+    note(
+        "In brackets: number of contacts. Thin lines: range of each profit. The ranges hold for all bars at once, so "
+        "also for the highest one."
+    )
     with st.expander("As a table"):
         _profits_table("Customers", {one.name: one for one in choice.segments})
 
@@ -141,6 +142,8 @@ def _use(project: Project, choice: Choice, tried: DecisionPolicy) -> None:
     if choice.threshold is None:
         note("No probability selects the best customers, so there is nothing to set.")
         return
+    if choice.gain[1] <= 0.0:
+        note("It is not proven better than the policy in force, so there is little reason to change.")
     terms = {name: getattr(tried, name) for name in ("cost", "value", "success_rate", "currency")}
     limit = "; the limit of a call list is removed" if tried.limit is not None else ""
     use_this(

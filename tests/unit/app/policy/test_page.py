@@ -31,7 +31,7 @@ def with_outcomes(folder: Path, customers: int) -> None:
     engine.dispose()
 
 
-def test_without_outcomes_the_page_says_how_many_are_needed_and_the_training_data_helps(in_project: Path, show: Show):
+def test_without_outcomes_the_page_says_how_many_are_needed(in_project: Path, show: Show):
     page = show("policy")
     assert not page.exception
     assert "0 customers scored from" in said(page)
@@ -88,7 +88,7 @@ def test_use_this_sets_the_best_policy(in_project: Path, show: Show):
     assert 0.2 < policy.threshold < 0.26
 
 
-def test_a_window_has_each_customer_once_with_the_newest_prediction(in_project: Path):
+def test_a_window_has_each_customer_once(in_project: Path):
     bundle = Bundle.load(in_project / "models/production")
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     rows = [*asked(bundle, [80.0, 60.0], customer="C-1"), *asked(bundle, [70.0, 65.0]), *asked(bundle, [200.0])]
