@@ -22,8 +22,10 @@ from churnops.journal.backup import back_up
 from churnops.journal.cycles import Cycle, CycleLog
 from churnops.journal.deployment_log import Intent
 from churnops.journal.replicas import ReplicaProcess, ReplicaStore
+from churnops.model import Bundle
 from churnops.tracking.ending import PROCESS_TAG
 from churnops.tracking.schema import _revisions, newest_revision
+from tests.support.experiments import start_experiment
 from tests.support.processes import free_port
 
 NOW = datetime.now(UTC)
@@ -95,6 +97,17 @@ def another_project(root: Path) -> None:
     with journal(root) as engine:
         log, folder = DeploymentLog(engine), "20260101T000000.000000Z-xgboost-v1"
         log.close(log.get(log.open_intent(Intent(folder, 1, "f" * 64, None, "it", "ann"))), "done")
+
+
+def lost_challenger(root: Path) -> None:
+    champion = Bundle.load(production(root)).content_sha256
+    with journal(root) as engine:
+        start_experiment(engine, kind="split", share=0.5, champion=champion)
+
+
+def lost_champion(root: Path) -> None:
+    with journal(root) as engine:
+        start_experiment(engine, folder=production(root).resolve().name)
 
 
 def open_intent(root: Path) -> None:
@@ -253,6 +266,10 @@ CASES = (
     Case(newer_bundle, "protocol", "churnops promote 2 "),
     Case(removed_version, "bundle", "churnops promote 2 "),
     Case(other_version, "which was not deployed last", "churnops rollback --to 2"),
+    Case(lost_challenger, "split 1 is running without its challenger", "churnops split stop"),
+    Case(
+        lost_champion, "shadow 1 is running, but its champion tree-cccccccccccc is not deployed", "churnops shadow stop"
+    ),
     Case(another_project, "does another project use this journal?", "churnops models", mends=None),
     Case(open_intent, "the deploy of version 3, begun at", "python -m churnops.pipelines.recovery"),
     Case(unfinished_version, "left 1 unfinished folders", "churnops models prune", wrong=False),

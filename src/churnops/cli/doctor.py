@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Say what is wrong with this project, and which command mends it.
 
-    Checks the settings, the deployed model and its store, unfinished deployments, the replicas of the service, the
-    journal, the clock, locks, MLflow's store, the model's health, the schedule of monitoring, alerts, free disk space,
-    permissions of files, ports, and unfinished scorings. Nothing is changed or migrated, and services may keep running.
-    A part that is broken does not stop the other checks.
+    Checks the settings, the deployed model and its store, unfinished deployments, the running experiment, the replicas
+    of the service, the journal, the clock, locks, MLflow's store, the model's health, the schedule of monitoring,
+    alerts, free disk space, permissions of files, ports, and unfinished scorings. Nothing is changed or migrated, and
+    services may keep running. A part that is broken does not stop the other checks.
 
     Exit code: 0 if all is well, also with notes; 1 if something is wrong.
 

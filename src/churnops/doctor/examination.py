@@ -14,6 +14,7 @@ CHECKS: Mapping[str, Check] = {
     "deployed model": model.deployed_model,
     "model store": model.model_store,
     "deployments": model.deployments,
+    "experiment": model.experiment,
     "replicas": model.replicas,
     "clock": journal.clock,
     "locks": model.locks,

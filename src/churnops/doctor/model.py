@@ -1,6 +1,7 @@
 """Checks of the deployed model: link, Bundle, object store, deployments, and replicas of the service."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from shlex import quote
 
@@ -10,7 +11,9 @@ from churnops.doctor.finding import Parts, ProjectFinding
 from churnops.errors import BundleError, RegistryError, StoreError
 from churnops.files import lock_holders
 from churnops.journal import DeploymentLog
+from churnops.journal.experiments import ExperimentStore
 from churnops.journal.replicas import ReplicaStore
+from churnops.model import Bundle
 from churnops.model.deployed import deployed
 from churnops.objects import ObjectStore
 from churnops.registry.place import REMOVED, UNFINISHED
@@ -101,6 +104,23 @@ def deployments(parts: Parts) -> Iterator[ProjectFinding]:
             "its log entry is open",
             _RECOVER,
         )
+
+
+def experiment(parts: Parts) -> Iterator[ProjectFinding]:
+    """Check that a running experiment has the deployed model as champion, and the files of its challenger."""
+    engine, place = parts.journal(), parts.place
+    running = ExperimentStore(engine).running() if engine is not None else None
+    if running is None or is_object_address(parts.settings.registry.directory):  # a service fetches the challenger
+        return
+    name, stop = f"{running.kind} {running.id}", f"churnops {running.kind} stop {_MENDED}"
+    with suppress(BundleError):  # another check has this finding
+        champion = deployed(place.folder)
+        if champion is not None and champion.content_sha256 != running.champion:
+            yield ProjectFinding(f"{name} is running, but its champion {running.champion_name} is not deployed", stop)
+    try:
+        Bundle.load(place.versions / running.folder)
+    except BundleError as error:
+        yield ProjectFinding(f"{name} is running without its challenger: {error}", stop)
 
 
 def replicas(parts: Parts) -> Iterator[ProjectFinding]:
