@@ -1,5 +1,7 @@
 """The recipe for any table: it beats chance where it can, finds nothing in noise, and gives the same model twice."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -182,6 +184,25 @@ def test_a_large_table_is_searched_in_part(monkeypatch: pytest.MonkeyPatch):
     assert winner.threshold == models.refit.threshold == searched, "held-out rows evaluate the threshold"
     for name, model in models.models.items():
         assert name == models.winner or model.bundle.lineage["fit"]["rows"] == 600
+
+
+class Slow(str):
+    """A form that lets other threads run while it is compared."""
+
+    __hash__ = str.__hash__
+
+    def __ne__(self, other: object) -> bool:
+        time.sleep(1e-4)
+        return str.__ne__(self, other)
+
+
+def test_threads_encode_folds_of_several_forms_at_once(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recipe_search, "encode", lambda form, rows, *_: (form, rows))
+    shared = recipe_search._RecipeRows(None, {}, {}, np.empty(0), [], 0, None, None)
+    shared._built.update({fold: (fold, None) for fold in range(5)})
+    keys = [(Slow(form), fold) for fold in range(5) for form in ("linear", "trees")] * 20
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(shared.encoded, *zip(*keys, strict=True))) == keys
 
 
 def test_folds_are_capped_evenly():

@@ -124,12 +124,16 @@ class _RecipeRows:
         )
 
     def encoded(self, form: Form, fold: int) -> EncodedRows:
-        """Return the fold's encoded training rows; those of the last form are kept."""
-        if (form, fold) not in self._kept:
-            for other in [key for key in self._kept if key[0] != form]:
+        """Return the fold's encoded training rows; those of the last form are kept.
+
+        Threads encode other folds and forms meanwhile, so what is kept may change between two statements.
+        """
+        if (encoded := self._kept.get((form, fold))) is None:
+            encoded = encode(form, self.rows(fold)[0], self.kinds, self.seed)
+            for other in [key for key in list(self._kept) if key[0] != form]:
                 self._kept.pop(other, None)
-            self._kept[form, fold] = encode(form, self.rows(fold)[0], self.kinds, self.seed)
-        return self._kept[form, fold]
+            self._kept[form, fold] = encoded
+        return encoded
 
     @cached_property
     def _built(self) -> dict[int, tuple[Rows, Rows]]:
