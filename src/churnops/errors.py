@@ -116,6 +116,8 @@ def broken_rule(error: Mapping[str, Any]) -> str:
     """
     if error["type"] in _KINDS:
         return f"must be {_KINDS[error['type']]}"
+    if error["type"] == "string_pattern_mismatch" and r"\x1f" in error["msg"]:
+        return "must have no control characters"
     rule = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     return re.sub(r"^(String|Tuple|List|Dictionary) should have", "must have", rule)
 

@@ -64,6 +64,7 @@ def test_a_policy_is_set_shown_and_taken_back(decision: Decision, here: Path):
     assert third["threshold_in_force"] == third["own_threshold"]
     assert decision("revert", "--why", "d")["limit"] == 120
     assert decision("revert", "--to", "0", "--why", "e")["cost"] is None
+    assert "there is no version" in decision("revert", "--to", "9" * 20, "--why", "f", code=2)
     history = decision("history")
     assert [entry["version"] for entry in history] == [5, 4, 3, 2, 1]
     assert history[1]["reason"] == "back to version 2: d"

@@ -215,4 +215,5 @@ def test_a_version_that_cannot_split_is_refused(settings: Settings, typed: Calla
     refused = typed("split", "start", "2", "--share", "0.5", code=2).stderr
     assert "version 2 has the same content as the deployed model" in refused
     assert "0.0<x<1.0" in typed("split", "start", "3", "--share", "1", code=2).stderr
+    assert "not a finite number" in typed("split", "start", "3", "--share", "nan", code=2).stderr
     assert "Missing option '--share'" in typed("split", "start", "3", code=2).stderr

@@ -59,6 +59,7 @@ def test_the_commands_make_show_and_export_a_list(root: Path, tmp_path: Path):
     out = tmp_path / "list.csv"
     assert "call these 4" in call(root, "call-lists", str(first["id"]), "--out", str(out)).output
     assert pl.read_csv(out).height == 4
+    assert "is not in the range" in call(root, "call-lists", "9" * 20).output
     assert "exists: give another name" in call(root, "call-lists", "1", "--out", str(out)).output
     rebuilt = json.loads(call(root, "journal", "newest", "--rebuild", "--json").output)
     assert rebuilt["customers"] == first["head"]["scored"]
@@ -84,6 +85,8 @@ def test_a_list_of_a_file_has_the_files_customers(root: Path, tmp_path: Path):
         (("--where", "stat=OH"), "did you mean 'state'?"),
         (("--budget", "5", "--contacts", "5"), "not both"),
         (("--contacts", "0"), "greater than or equal to 1"),
+        (("--name", "a\nb"), "name: must have no control characters"),
+        (("--out", "missing/list.csv"), "there is no folder missing"),
         (("--from", "missing.csv"), "missing.csv"),
     ],
 )

@@ -88,6 +88,8 @@ def test_files_that_need_a_hand_are_listed_with_the_reason(tmp_path: Path) -> No
         (tmp_path / name).write_text("Who,calls\nann,1\nbob,2\n")
     for name in ("journal.db.replaced-20261130T120000Z", "journal.db.other"):
         (tmp_path / name).touch()
+    with pytest.raises(DataError, match="no visible character"):  # rows without an id stay
+        forget(settings, " ", only_count=False)
     receipt, path = forget(settings, "ann", only_count=False)
     assert path is not None
     assert receipt.files == {"notes.csv": 1}

@@ -7,7 +7,7 @@ import click
 
 from churnops.cli.completion import call_lists as kept_lists
 from churnops.cli.completion import completing
-from churnops.cli.root import json_option, local_table, main, settings_of, show, show_done
+from churnops.cli.root import MAX_NUMBER, json_option, local_table, main, settings_of, show, show_done
 
 if TYPE_CHECKING:
     from churnops.journal.call_lists import CallList
@@ -97,7 +97,13 @@ def call_list(
 
 
 @main.command("call-lists")
-@click.argument("number", metavar="[NUMBER]", type=int, required=False, shell_complete=completing(kept_lists))
+@click.argument(
+    "number",
+    metavar="[NUMBER]",
+    type=click.IntRange(1, MAX_NUMBER),
+    required=False,
+    shell_complete=completing(kept_lists),
+)
 @out_option
 @json_option
 @click.pass_context
@@ -156,6 +162,8 @@ def _where(given: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _check_free(out: Path | None) -> None:
-    """Refuse a file that exists: a list may hold notes that are in no other place."""
+    """Refuse a file that exists, because a list may hold notes that are in no other place, or without a folder."""
     if out is not None and out.exists():
         raise click.BadParameter(f"{out} exists: give another name", param_hint="--out")
+    if out is not None and not out.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {out.parent}", param_hint="--out")

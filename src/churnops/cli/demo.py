@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from churnops.cli.root import main, need
+from churnops.cli.root import NumberRange, main, need
 from churnops.errors import ChurnopsError
 
 
 @main.command()
 @click.argument("folder", default="churnops-demo", type=click.Path(path_type=Path))
-@click.option("--drift", type=click.FloatRange(0, 1), help="Share of later customers that change; 0: no drift.")
-@click.option("--rate", type=float, help="Customers a second.")
+@click.option("--drift", type=NumberRange(0, 1), help="Share of later customers that change; 0: no drift.")
+@click.option("--rate", type=NumberRange(0, min_open=True), help="Customers a second.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the customers.")
 @click.option("--plan", "file", type=click.Path(path_type=Path), help="File of rates, times and settings.")
 def demo(folder: Path, drift: float | None, rate: float | None, seed: int | None, file: Path | None) -> None:

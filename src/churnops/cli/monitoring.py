@@ -10,7 +10,17 @@ import click
 
 from churnops.cli.completion import batch_sources, completing, numeric_columns
 from churnops.cli.durations import Duration
-from churnops.cli.root import json_option, local_table, main, missing_option, report_error, settings_of, show_done, warn
+from churnops.cli.root import (
+    NumberRange,
+    json_option,
+    local_table,
+    main,
+    missing_option,
+    report_error,
+    settings_of,
+    show_done,
+    warn,
+)
 from churnops.errors import ChurnopsError
 
 if TYPE_CHECKING:
@@ -209,10 +219,10 @@ def _acts_as(batch: Path, settings: "Settings", act: bool | None, name: str | No
     shell_complete=completing(numeric_columns),
     help="Column to shift; repeat the option for several. Default: numeric columns that no other column determines.",
 )
-@click.option("--prior", type=click.FloatRange(0, 1), metavar="RATE", help="Churn rate of OUT.")
+@click.option("--prior", type=NumberRange(0, 1), metavar="RATE", help="Churn rate of OUT.")
 @click.option(
     "--concept",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.0,
     metavar="SHARE",
     help="Share of customers whose outcome no longer depends on the columns; the churn rate stays.",

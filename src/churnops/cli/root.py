@@ -1,6 +1,7 @@
 """The command `churnops`, and shared parts of its commands."""
 
 import json
+import math
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -220,6 +221,17 @@ def need(extra: str, *modules: str) -> None:
             raise ChurnopsError(f"{module} is not installed: pip install 'churnops[{extra}]'")
 
 
+class NumberRange(click.FloatRange):
+    """Range of finite numbers: click lets NaN into every range."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number of a text."""
+        number = super().convert(value, parameter, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", parameter, ctx)
+        return number
+
+
 def local_table(settings: "Settings", given: str) -> Path:
     """Return the path of a table that a user named; if it is in an object store, copy it first."""
     from churnops.address import is_object_address
@@ -243,4 +255,7 @@ accept_leak_option = click.option(
     metavar="COLUMN",
     help="Deploy although this column contains the outcome. May be repeated.",
 )
+MAX_NUMBER = 2**31 - 1
+"""Largest number of an entry in the journal: a list, an experiment, or a policy."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

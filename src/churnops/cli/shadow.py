@@ -4,7 +4,7 @@ import click
 
 from churnops.cli.completion import completing, registered
 from churnops.cli.models import reason_text
-from churnops.cli.root import json_option, main, settings_of, show, show_done
+from churnops.cli.root import MAX_NUMBER, NumberRange, json_option, main, settings_of, show, show_done
 
 
 @main.group()
@@ -21,7 +21,7 @@ def shadow() -> None:
 @click.argument("version", type=click.IntRange(1), shell_complete=completing(registered))
 @click.option(
     "--share",
-    type=click.FloatRange(0.0, 1.0, min_open=True),
+    type=NumberRange(0.0, 1.0, min_open=True),
     default=1.0,
     show_default=True,
     help="Share of the customers that take part. The same customer is always in or out.",
@@ -72,7 +72,7 @@ def stop(ctx: click.Context, reason: str, as_json: bool) -> None:
 
 
 @shadow.command("report")
-@click.argument("number", type=click.IntRange(1), required=False)
+@click.argument("number", type=click.IntRange(1, MAX_NUMBER), required=False)
 @json_option
 @click.pass_context
 def report(ctx: click.Context, number: int | None, as_json: bool) -> None:

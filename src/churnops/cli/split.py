@@ -4,7 +4,7 @@ import click
 
 from churnops.cli.completion import completing, registered
 from churnops.cli.models import reason_text
-from churnops.cli.root import json_option, main, settings_of, show, show_done
+from churnops.cli.root import MAX_NUMBER, NumberRange, json_option, main, settings_of, show, show_done
 
 
 @main.group()
@@ -21,7 +21,7 @@ def split() -> None:
 @click.argument("version", type=click.IntRange(1), shell_complete=completing(registered))
 @click.option(
     "--share",
-    type=click.FloatRange(0.0, 1.0, min_open=True, max_open=True),
+    type=NumberRange(0.0, 1.0, min_open=True, max_open=True),
     required=True,
     help="Share of the customers whom VERSION answers, such as 0.2.",
 )
@@ -78,7 +78,7 @@ def stop(ctx: click.Context, reason: str, as_json: bool) -> None:
 
 
 @split.command("report")
-@click.argument("number", type=click.IntRange(1), required=False)
+@click.argument("number", type=click.IntRange(1, MAX_NUMBER), required=False)
 @json_option
 @click.pass_context
 def report(ctx: click.Context, number: int | None, as_json: bool) -> None:

@@ -69,7 +69,7 @@ def earlier_policy(log: "PolicyLog", version: int | None = None) -> DecisionPoli
     number = current.version - 1 if version is None else version
     if number == 0:
         return DecisionPolicy()
-    recorded = log.version(number)
+    recorded = log.version(number) if number <= current.version else None
     if recorded is None:
         raise PolicyError(f"there is no version {number} of the decision policy: versions are 0 to {current.version}")
     return policy_of(recorded)

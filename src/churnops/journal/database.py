@@ -80,7 +80,7 @@ def answering() -> Iterator[None]:
     """Turn the errors of a damaged or unreachable database into a JournalError of one line."""
     try:
         yield
-    except (DataError, UnicodeError) as error:
+    except (DataError, OverflowError, UnicodeError) as error:
         raise JournalError(f"the journal's database cannot store a value: {reason(error)}") from None
     except SQLAlchemyError as error:
         raise JournalError(f"the journal's database failed: {reason(error)}") from None

@@ -18,6 +18,7 @@ from churnops.files import as_text, write_flushed
 from churnops.project import Project
 from churnops.registry.place import Place
 from churnops.registry.trained_on import load_trained_on, save_trained_on, trained_on_path
+from churnops.schema import is_blank
 from churnops.scoring.manifest import MANIFEST
 from churnops.scoring.removal import is_listed, remove_rows_of_part
 from churnops.settings import Settings
@@ -74,8 +75,10 @@ def forget(settings: Settings, customer: str, *, only_count: bool) -> tuple[Rece
     Raises
     ------
     ChurnopsError
-        If the journal does not answer. An unreadable file is listed under `by_hand`.
+        If the id is blank, or the journal does not answer. An unreadable file is listed under `by_hand`.
     """
+    if is_blank(customer):  # it would remove every row without an id
+        raise DataError("the customer's id has no visible character")
     from churnops.journal.forget import count_customer, earlier_files, forget_customer, rewrite_unused_pages
 
     now, url = datetime.now(UTC), settings.database_url(settings.journal.url)
