@@ -71,6 +71,17 @@ def test_contacts_change_the_status_and_leave_customers_out(scored: TestClient):
     assert "left_out" not in everybody["head"] or everybody["head"]["left_out"] == {}
 
 
+def test_a_kept_list_shows_what_was_computed_when_it_was_made(scored: TestClient, api_settings: Settings):
+    made = make(scored)
+    before = scored.get(f"/call-lists/{made['id']}").json()
+    assert all(row["reasons"] for row in before["customers"])
+    with Project.open(api_settings) as project, project.engine.begin() as connection:
+        set_policy(project.policies, DecisionPolicy(threshold=0.9), by="ann", reason="other")
+        for table in ("predictions", "newest_scores"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")
+    assert scored.get(f"/call-lists/{made['id']}").json() == before
+
+
 def test_the_same_request_gives_the_same_list(scored: TestClient):
     assert make(scored, contacts=2) == make(scored, contacts=2)
     assert make(scored, contacts=3)["name"] != make(scored, contacts=2)["name"]

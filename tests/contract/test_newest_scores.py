@@ -1,12 +1,14 @@
 """Newest score of each customer: read from new predictions in parts, and removed with them."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Thread
 
 import pytest
 from sqlalchemy import Engine, select
 
+from churnops.decision.candidates import JournalCandidates
+from churnops.errors import CallListError
 from churnops.journal import newest_scores as module
 from churnops.journal.forget import forget_customer
 from churnops.journal.newest_scores import SETTLED, begin_again, follow_predictions, newest_state
@@ -41,7 +43,7 @@ def record(engine: Engine, *given: tuple[str | None, float], minutes: int = 0) -
 
 
 def test_the_newest_score_of_each_customer_is_kept(engine: Engine):
-    assert newest_state(engine) == (0, None, None)
+    assert newest_state(engine) == (0, None, None, False)
     record(engine, *((f"c{n}", n / 10) for n in range(8)), (None, 0.9))
     follow(engine)
     assert scores(engine) == {f"c{n}": (n / 10, 0.0, n / 10) for n in range(8)}
@@ -49,7 +51,22 @@ def test_the_newest_score_of_each_customer_is_kept(engine: Engine):
     follow(engine, now=LATER + timedelta(minutes=1))
     assert scores(engine)["c1"][0] == 0.75
     assert scores(engine)["c2"][0] == 0.8
-    assert newest_state(engine) == (8, LATER + timedelta(minutes=1) - SETTLED, None)
+    assert newest_state(engine) == (8, LATER + timedelta(minutes=1) - SETTLED, None, False)
+
+
+def test_the_table_is_late_until_all_due_predictions_are_read(engine: Engine):
+    record(engine, *((f"c{n}", n / 10) for n in range(8)))
+    assert newest_state(engine) == (0, None, None, True)
+    begin_again(engine, None)
+    assert newest_state(engine).is_late
+    assert follow_predictions(engine, None, LATER)
+    assert newest_state(engine)[::3] == (3, True)
+    with pytest.raises(CallListError, match="are being read"):
+        JournalCandidates(engine, None, None)  # type: ignore[arg-type]
+    follow(engine)
+    assert newest_state(engine)[::3] == (8, False)
+    write_predictions(engine, [a_prediction(datetime.now(UTC), "c9")])
+    assert not newest_state(engine).is_late
 
 
 def test_a_prediction_that_may_not_be_committed_yet_waits(engine: Engine):

@@ -28,6 +28,11 @@ EMPTY = (
     "predictions count after 60 seconds at most, or make the list of a file: --from FILE"
 )
 
+READING = (
+    "the newest scores are being read, as after an upgrade, many predictions at once, or a change of the value in the "
+    "decision policy: try again in a minute, or type `churnops journal newest`"
+)
+
 
 class Candidate(NamedTuple):
     """A customer with a score. `key` is the id of the prediction, or the row of the file; `at` is in microseconds."""
@@ -125,13 +130,12 @@ class JournalCandidates:
         state = newest_state(engine)
         self.scored = state.customers
         self.until = state.until
+        if not state.customers and bundle.schema.identifier is None:
+            raise CallListError(NO_IDS)
+        if state.is_late or (state.customers and state.value_column != value_column):
+            raise CallListError(READING)
         if not state.customers:
-            raise CallListError(NO_IDS if bundle.schema.identifier is None else EMPTY)
-        if state.value_column != value_column:
-            raise CallListError(
-                "the scores are being read again, because the decision policy names another value: try again in a "
-                "minute, or type `churnops journal newest`"
-            )
+            raise CallListError(EMPTY)
 
     @cached_property
     def without_value(self) -> int:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, delete, func, insert, or_, select, update
 
 from churnops.journal.database import answering, exclusive, run
 from churnops.journal.decoding import Decoded, decode_rows
@@ -29,6 +29,9 @@ SETTLED = timedelta(seconds=35)
 PERIOD = timedelta(seconds=10)
 """Time between two readings of new predictions, by all processes together."""
 
+LATE = SETTLED + timedelta(seconds=60)
+"""Age of an unread prediction from which on the table is incomplete: it is being filled, or no service runs."""
+
 _PERIOD = PERIOD // timedelta(microseconds=1)
 _COLUMNS = tuple(newest_scores.c.keys())
 _NEWER = (
@@ -41,12 +44,14 @@ _NEWER = (
 class NewestState(NamedTuple):
     """State of the table: its number of customers, and the time up to which predictions were read; None: of none.
 
-    `value_column` is the column whose values the table has; None if it has none.
+    `value_column` is the column whose values the table has; None if it has none. `is_late`: predictions that are long
+    due are not read yet, so the table may lack customers.
     """
 
     customers: int
     until: datetime | None
     value_column: str | None
+    is_late: bool = False
 
 
 def newest_state(engine: Engine) -> NewestState:
@@ -60,9 +65,12 @@ def newest_state(engine: Engine) -> NewestState:
     with answering(), engine.connect() as connection:
         state = connection.execute(select(newest_scores_state)).first()
         customers = connection.execute(select(func.count()).select_from(newest_scores)).scalar_one()
+        due = predictions.c.at < microseconds(datetime.now(UTC) - LATE)
+        unread = select(predictions.c.at).where(due, *(() if state is None else _after(state))).limit(1)
+        is_late = connection.execute(unread).first() is not None
     if state is None:
-        return NewestState(customers, None, None)
-    return NewestState(customers, moment(state.at), state.value_column or None)
+        return NewestState(customers, None, None, is_late)
+    return NewestState(customers, moment(max(state.at, 0)), state.value_column or None, is_late)
 
 
 def follow_predictions(engine: Engine, value_column: str | None, now: datetime | None = None) -> bool:
@@ -150,6 +158,12 @@ def _read_part(connection: Connection, state: Row[Any], until: int) -> bool:
     place = {"at": rows[-1].at, "prediction": rows[-1].id} if left else {"at": max(until, state.at), "prediction": ""}
     connection.execute(update(newest_scores_state).values(place))
     return left
+
+
+def _after(state: Row[Any]) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return the conditions of the unread predictions; the first one uses the index."""
+    table = predictions.c
+    return table.at >= state.at, or_(table.at > state.at, and_(table.at == state.at, table.id > state.prediction))
 
 
 def _write(connection: Connection, rows: Sequence[Row[Any]], value_column: str) -> None:
