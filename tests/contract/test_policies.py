@@ -54,6 +54,14 @@ def test_two_processes_never_write_one_version_twice(engine: Engine):
     assert [entry.version for entry in PolicyLog(engine).newest(20)] == list(range(10, 0, -1))
 
 
+def test_a_change_of_a_policy_that_is_no_longer_in_force_is_refused(engine: Engine):
+    log = PolicyLog(engine)
+    set_policy(log, OFFER, by="ann", reason="offer", after=0)
+    with pytest.raises(PolicyError, match="decision policy 1 was set meanwhile"):
+        set_policy(log, DecisionPolicy(threshold=0.3), by="bob", reason="fewer calls", after=0)
+    assert set_policy(log, DecisionPolicy(threshold=0.3), by="bob", reason="fewer calls", after=1).version == 2
+
+
 @pytest.mark.parametrize("url", LASTING, indirect=True)
 def test_the_policy_is_read_from_the_address_alone(url: str, engine: Engine):
     assert policy_at(url) == DecisionPolicy()

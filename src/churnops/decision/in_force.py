@@ -37,13 +37,20 @@ def _policy(terms: Mapping[str, Any], version: int, at: datetime, by: str, reaso
     return DecisionPolicy.read({**terms, "version": version, "at": at, "by": by, "reason": reason})
 
 
-def set_policy(log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str) -> DecisionPolicy:
+def set_policy(
+    log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str, after: int | None = None
+) -> DecisionPolicy:
     """Record a policy, which is in force from now on; return it with its version.
+
+    Parameters
+    ----------
+    after
+        Version that the policy changes. None: it is a policy of its own.
 
     Raises
     ------
     PolicyError
-        If there is no reason, or the policy is the one in force already.
+        If there is no reason, the policy is the one in force already, or another one than `after` is in force.
     """
     reason = one_line(reason, MAX_REASON + 1)
     if not reason or len(reason) > MAX_REASON:
@@ -52,7 +59,7 @@ def set_policy(log: "PolicyLog", policy: DecisionPolicy, *, by: str, reason: str
     if current.terms() == policy.terms():
         name = f"version {current.version}" if current.is_set else "the model's own threshold"
         raise PolicyError(f"this policy is in force already ({name}): nothing was changed")
-    return policy_of(log.add(policy.terms(), one_line(by, MAX_BY), reason))
+    return policy_of(log.add(policy.terms(), one_line(by, MAX_BY), reason, after=after))
 
 
 def earlier_policy(log: "PolicyLog", version: int | None = None) -> DecisionPolicy:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, func, insert, inspect, make_url, select
 
+from churnops.errors import PolicyError
 from churnops.journal.database import answering, create_journal_engine, exclusive
 from churnops.journal.tables import microseconds, moment, policies
 
@@ -43,12 +44,20 @@ class PolicyLog:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, terms: Mapping[str, Any], by: str, reason: str) -> RecordedPolicy:
-        """Record a policy as the newest version, and return it."""
+    def add(self, terms: Mapping[str, Any], by: str, reason: str, *, after: int | None = None) -> RecordedPolicy:
+        """Record a policy as the newest version, and return it.
+
+        Raises
+        ------
+        PolicyError
+            If `after` is not the newest version any more, because another process set a policy meanwhile.
+        """
         at = microseconds(datetime.now(UTC))
         text = json.dumps(terms, allow_nan=False, sort_keys=True)
         with answering(), exclusive(self._engine) as connection:
             version = (connection.execute(select(func.max(policies.c.version))).scalar() or 0) + 1
+            if after not in (None, version - 1):
+                raise PolicyError(f"decision policy {version - 1} was set meanwhile: look at it, and repeat the change")
             row = {"version": version, "at": at, "by": by, "reason": reason, "terms": text}
             connection.execute(insert(policies), row)
         return RecordedPolicy(version, moment(at), by, reason, json.loads(text))

@@ -27,9 +27,10 @@ def change_policy(project: Project, changes: Mapping[str, Any], reason: str, by:
     Raises
     ------
     PolicyError
-        If the policy is not valid, is in force already, or there is no reason.
+        If the policy is not valid, is in force already, was changed by others meanwhile, or there is no reason.
     """
-    return _set(project, changed(newest_policy(project.policies), changes), reason, by)
+    current = newest_policy(project.policies)
+    return _set(project, changed(current, changes), reason, by, after=current.version)
 
 
 def changed(policy: DecisionPolicy, changes: Mapping[str, Any]) -> DecisionPolicy:
@@ -46,8 +47,10 @@ def revert_policy(project: Project, version: int | None, reason: str, by: str | 
     return _set(project, earlier, f"back to version {earlier.version}: {reason}", by)
 
 
-def _set(project: Project, policy: DecisionPolicy, reason: str, by: str | None) -> DecisionPolicy:
+def _set(
+    project: Project, policy: DecisionPolicy, reason: str, by: str | None, after: int | None = None
+) -> DecisionPolicy:
     project.place.refresh()
     bundle = deployed(project.models)
     policy = policy.in_table(project.settings.table if bundle is None else bundle.schema)
-    return set_policy(project.policies, policy, by=by or who(), reason=reason)
+    return set_policy(project.policies, policy, by=by or who(), reason=reason, after=after)
