@@ -96,7 +96,10 @@ def _curves(choice: Choice, tried: DecisionPolicy) -> None:
     with left:
         st.subheader("How many to contact", anchor=False)
         best, everybody = choice.best, choice.everybody.contacts
-        sentence = f"The profit is highest with {best.contacts:,} of {everybody:,} customers: {tried.amount(round(best.profit))}."
+        sentence = (
+            f"The profit is highest with {best.contacts:,} of {everybody:,} customers: "
+            f"{tried.amount(round(best.profit))}."
+        )
         say(sentence)
         place(contacts_figure(choice, tried.currency), sentence)
         note("Customers with the highest probability are contacted first. Shaded: range of each profit.")
