@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page
 WIDTH, TALLEST = 1280, 1800
 MAX_BYTES = 300_000
 SHOWN = {
+    "Call list": "/",
+    "Policy": "/policy",
     "Predict": "/predict",
     "Monitoring": "/monitoring",
     "Analysis": "/analysis?section=Offer",
@@ -28,7 +30,7 @@ def photograph_pages(browser: Browser, dashboard: str, images: Path) -> None:
                 tab.get_by_role("button", name=button, exact=True).click()
                 shown(tab, name)
             tab.mouse.move(0, 0)  # off the button
-        _save(_photograph(tab, name), images / f"dashboard-{name.lower()}.png")
+        _save(_photograph(tab, name), images / f"dashboard-{name.lower().replace(' ', '-')}.png")
         tab.close()
 
 

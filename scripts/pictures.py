@@ -20,12 +20,16 @@ from scripts.big_project import fill
 from scripts.dashboard_pictures import photograph_pages
 
 from churnops.data.simulate import Drift
+from churnops.decision.list_request import ListRequest
+from churnops.decision.newest import bring_up_to_date
 from churnops.evaluation import plots
+from churnops.pipelines.decide import change_policy
 from churnops.pipelines.run_all import STEPS, RunSummary, run_all
 from churnops.pipelines.run_monitoring import run_monitoring
 from churnops.pipelines.simulate import simulate_file
 from churnops.pipelines.sources import file
 from churnops.progress import steps_progress
+from churnops.project import Project
 from churnops.screens import show_run
 from churnops.settings import Settings, load_settings
 
@@ -95,6 +99,7 @@ def main() -> None:
             summary = job(settings, console)
             show_run(summary, settings, console)
             fill(settings, reports=REPORTS, predictions=PREDICTIONS)
+            make_list(settings)
             page = monitored(settings)
             photograph(browser, page, IMAGES / "monitoring.png")
             with sync_playwright() as playwright, dashboard(settings.root):
@@ -112,6 +117,16 @@ def job(settings: Settings, console: Console) -> RunSummary:
     """Run the main job as `churnops run`. The recorded console gets the progress display once, at its end."""
     with steps_progress(STEPS, len(settings.training.families), console=console) as (progress, on_family):
         return run_all(settings, progress=progress, on_family=on_family)
+
+
+def make_list(settings: Settings) -> None:
+    """Set a decision policy and make a call list, for the pictures of the dashboard."""
+    with Project.open(settings) as project:
+        terms = {"threshold": 0.5, "cost": 10.0, "value": 200.0, "success_rate": 0.25, "currency": "EUR"}
+        policy = change_policy(project, terms, "spring offer", "operations")
+        bring_up_to_date(project.engine, policy)
+        maker = project.list_maker(project.require_deployed())
+        maker.make(ListRequest.read({"budget": 1000.0, "name": "Spring offer"}), health=None, by="operations")
 
 
 def monitored(settings: Settings) -> Path:

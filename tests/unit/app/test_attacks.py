@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from churnops.app import pages
 from churnops.app.call_list.opened import OWN_DOWNLOAD
+from churnops.app.policy.assumptions import JOURNAL, TRAINING
 from churnops.app.predict.file import ONE_DOWNLOAD
 from churnops.app.predict.form import HIGH
 from churnops.app.predict.page import RESULT_FIRST
@@ -26,6 +27,7 @@ from churnops.app.preload import preloading
 from churnops.app.shared.access import wrong_name
 from churnops.app.shared.brand import READABLE
 from churnops.app.shared.text import plain
+from churnops.decision.policy import DecisionPolicy
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.alerts import AlertLog, Notice, Try
 from churnops.journal.cycles import CycleLog
@@ -234,6 +236,18 @@ def test_every_view_of_monitoring_shows_data_as_text(page: Any, view: str):
     at.session_state["view"] = view
     at.session_state["range"] = "All"
     assert_harmless(at.run())
+
+
+@pytest.mark.parametrize("source", [JOURNAL, TRAINING])
+def test_the_policy_page_shows_data_as_text(page: Any, monkeypatch: pytest.MonkeyPatch, source: str):
+    terms: dict[str, Any] = {"cost": 10.0, "value": 200.0, "success_rate": 0.25, "currency": "<b>evil</b>"}
+    policy = DecisionPolicy(**terms, version=1, by=ATTACK[:200], reason=ATTACK)
+    monkeypatch.setattr("churnops.app.policy.page.newest_policy", lambda _: policy)
+    at = page("policy")
+    at.session_state["policy:by"] = "state"
+    at.session_state["policy:source"] = source
+    found = assert_harmless(at.run())
+    assert any("evil" in text and "bring most" in text for text in found)
 
 
 @pytest.mark.parametrize(

@@ -18,29 +18,31 @@ from churnops.model import Bundle
 from churnops.project import Project
 from churnops.words import title
 
-CONTACTS, BUDGET, POLICY = "A number of customers", "A budget", "The decision policy"
+CONTACTS, BUDGET, POLICY = "A number of customers", "A budget", "As many as the policy says"
 ANY = "All customers"
 PARTS = 25
 """Limit of the parts of 2,000 predictions that the page reads before it makes a list; a service reads the others."""
 
 
-def new_list(project: Project, bundle: Bundle, health: Health) -> CallList | None:
-    """Show the form; return the list that was made, if the button was pressed."""
+def new_list(project: Project, bundle: Bundle, health: Health) -> tuple[CallList | None, bool]:
+    """Show the form; return the list that was made, if the button was pressed, and whether it is new."""
     maker = project.list_maker(bundle)
     given = _limit(maker.policy)
     given["where"] = _segment(bundle)
     left, right = st.columns(2)
     given["days"] = left.number_input(
-        "Leave out customers contacted or listed in the last days",
+        "Leave out customers contacted or listed within (days)",
         0,
         3650,
         DAYS,
         key="calls:days",
         help="So that nobody is called twice. 0: leave out nobody.",
     )
-    given["name"] = right.text_input("Name", key="calls:name", max_chars=100, placeholder="the day", help="To find it.")
+    given["name"] = right.text_input(
+        "Name", key="calls:name", max_chars=100, placeholder="today's date", help="To find it."
+    )
     if not st.button("Make the list", type="primary"):
-        return None
+        return None, False
     try:
         with st.spinner("Making the list"):
             bring_up_to_date(project.engine, maker.policy, parts=PARTS)
@@ -48,16 +50,22 @@ def new_list(project: Project, bundle: Bundle, health: Health) -> CallList | Non
             made, is_new = maker.make(request, health=as_list_health(health), by=writer())
     except ChurnopsError as error:
         st.error(plain(error, 600))
-        return None
+        return None, False
     if not is_new:
         st.info(
             "This list was made before: the same request on the same day gives the same list. Give it another name."
         )
-    return made
+    return made, is_new
 
 
 def _limit(policy: DecisionPolicy) -> dict[str, Any]:
     """Let the user say where the list ends."""
+    if policy.missing_terms():
+        st.info(
+            "Nobody has stated yet what a contact costs and brings. So a list has no expected profit"
+            + ("" if policy.cost else ", and cannot have a budget")
+            + ". The page *Policy* sets these numbers."
+        )
     options = [CONTACTS, *([BUDGET] if policy.cost else []), POLICY]
     left, right = st.columns(2)
     chosen = left.selectbox("How many customers", options, key="calls:limit", help=plain(_about(policy), 400))

@@ -104,7 +104,7 @@ def _table(
             column_config={
                 "Rank": st.column_config.Column(width="small"),
                 "Status": st.column_config.SelectboxColumn(options=list(STATUSES), required=True, width="small"),
-                "Note": st.column_config.TextColumn(max_chars=MAX_NOTE, width="medium"),
+                "Note": st.column_config.TextColumn(max_chars=MAX_NOTE, width="small"),
             },
             key=key,
             on_change=_record,

@@ -10,7 +10,7 @@ from churnops.app.shared.text import one_line, plain
 from churnops.journal.call_lists import CallList
 from churnops.project import Project
 
-OPENED = "calls:opened"
+OPENED, MADE = "calls:opened", "calls:made"
 KEPT = 200
 """Number of lists that can be opened, the newest ones."""
 NO_MODEL = (
@@ -30,11 +30,15 @@ def page(project: Project) -> None:
     if health.level == "bad":
         st.warning(f"**Do not rely on new lists yet.** {plain(health.sentence)} See *Monitoring*.")
     kept = project.call_lists.newest(KEPT)
-    with st.expander("Make a list", expanded=not kept):
-        made = new_list(project, bundle, health)
+    made_before = st.session_state.setdefault(MADE, 0)
+    with st.expander("Make a list", expanded=not kept, key=f"calls:form:{made_before}"):
+        made, is_new = new_list(project, bundle, health)
     if made is not None:
         st.session_state[OPENED] = made.id
         kept = project.call_lists.newest(KEPT)
+    if is_new:
+        st.session_state[MADE] = made_before + 1  # another key closes the form, so the list is in sight
+        st.rerun()
     if kept:
         opened(project, _chosen(kept))
     else:

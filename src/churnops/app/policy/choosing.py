@@ -121,7 +121,7 @@ def _curves(choice: Choice, tried: DecisionPolicy) -> None:
 def _segments(choice: Choice, bundle: Bundle, columns: Sequence[str], tried: DecisionPolicy) -> None:
     """Show the profit of each level of a column."""
     st.subheader("Which customers bring the profit", anchor=False)
-    st.selectbox(
+    by = st.selectbox(
         "Compare customers by",
         columns,
         key="policy:by",
@@ -129,7 +129,8 @@ def _segments(choice: Choice, bundle: Bundle, columns: Sequence[str], tried: Dec
         format_func=lambda name: one_line(title(bundle.schema.by_name[name]), 80),
     )
     first = max(choice.segments, key=lambda one: one.profit)
-    sentence = f"Under the policy in force, {first.name} brings most: {tried.amount(round(first.profit))}."
+    level = f"{title(bundle.schema.by_name[by])} {first.name}"
+    sentence = f"Under the policy in force, customers with {level} bring most: {tried.amount(round(first.profit))}."
     say(sentence)
     place(segments_figure(choice.segments, tried.currency), sentence)
     note(
