@@ -76,6 +76,7 @@ def test_no_query_reads_a_whole_table(engine: Engine, asked: list[tuple[str, Any
     journal.count(*window)
     journal.newest_begin(1, now)
     journal.newest_begin(10_000, now)
+    journal.oldest_end(200)
     journal.waiting(*window, content)
     journal.prediction(new_prediction_id())
     journal.record_labels([Label(True, customer_id="c0"), Label(False, customer_id="new")])

@@ -56,6 +56,14 @@ def test_fewer_predictions_than_asked_give_none(engine: Engine):
     assert journal.newest_begin(3, START + 100 * DAY) is None
 
 
+def test_the_oldest_predictions_reach_up_to_the_last_of_them(engine: Engine):
+    write_one_a_day(engine, 3)
+    journal = Journal(engine, label_horizon=30 * DAY)
+
+    assert journal.oldest_end(2) == START + DAY
+    assert journal.oldest_end(4) is None
+
+
 def test_the_query_reads_only_an_index(tmp_path):
     engine = open_database(f"sqlite:///{tmp_path}/journal.db")
     asked = []

@@ -12,13 +12,16 @@ from churnops.words import percent
 POLICY = DecisionPolicy(threshold=0.5, cost=10.0, value=200.0, success_rate=0.25)
 
 
-def customers(rows: int, seed: int) -> LabelledCustomers:
+def customers(rows: int, seed: int, *, spread: bool = False) -> LabelledCustomers:
+    """Return customers whose scores are exact, worth 200 each, or 200 on average."""
     random = np.random.default_rng(seed)
     score = random.beta(0.5, 3, rows)
-    return LabelledCustomers((random.random(rows) < score).astype(float), score, np.full(rows, 200.0))
+    value = random.gamma(2.0, 100.0, rows) if spread else np.full(rows, 200.0)
+    return LabelledCustomers((random.random(rows) < score).astype(float), score, value)
 
 
-def test_the_interval_of_the_picked_policy_covers_its_true_profit():
+@pytest.mark.parametrize("spread", [False, True])
+def test_the_interval_of_the_picked_policy_covers_its_true_profit(spread: bool):
     rows, cases = 400, 200
     everybody = np.sort(np.random.default_rng(0).beta(0.5, 3, 500_000))[::-1]
     brought = np.append(0.0, np.cumsum(everybody * 50.0 - 10.0)) * rows / everybody.size
@@ -26,9 +29,10 @@ def test_the_interval_of_the_picked_policy_covers_its_true_profit():
     def true_profit(threshold: float) -> float:
         return float(brought[np.searchsorted(-everybody, -threshold, side="right")])
 
+    policy = POLICY.model_copy(update={"value": "bill"}) if spread else POLICY
     covered = gains = 0
     for seed in range(cases):
-        choice = choose(customers(rows, seed), POLICY, 0.5, confidence=0.95, seed=seed)
+        choice = choose(customers(rows, seed, spread=spread), policy, 0.5, confidence=0.95, seed=seed)
         assert choice.threshold is not None
         truth = true_profit(choice.threshold)
         covered += choice.best.low <= truth <= choice.best.high
