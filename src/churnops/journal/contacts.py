@@ -125,9 +125,9 @@ def contacted_since(connection: Connection, ids: Sequence[str], since: int) -> s
 def listed_since(connection: Connection, ids: Sequence[str], since: int) -> set[str]:
     """Return the customers among `ids` who are on a call list made since a time, in microseconds."""
     rows, lists = call_list_rows.c, call_lists.c
-    query = select(rows.customer_id).join(call_lists, rows.call_list == lists.id)
+    query = select(rows.customer_id).distinct().join(call_lists, rows.call_list == lists.id)  # they may be on many
     own = among(connection, rows.customer_id, ids), lists.at >= since
-    return set(connection.execute(query.where(*own)).scalars())
+    return set(connection.execute(query.where(*own)).scalars().all())
 
 
 def _refuse_unknown(connection: Connection, entries: Sequence[Contact]) -> None:

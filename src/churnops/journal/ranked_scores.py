@@ -17,7 +17,7 @@ from churnops.journal.tables import labels, microseconds, newest_scores, predict
 PAGE = 500
 """Number of scores that the first query of a ranking reads; each following one reads four times as many."""
 
-MAX_PAGE = 32_000
+MAX_PAGE = 16_000
 """Largest number of scores that one query reads. PostgreSQL may sort a whole segment for each query."""
 
 _CHUNK = 500  # number of predictions that one query reads
