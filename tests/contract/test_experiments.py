@@ -1,5 +1,6 @@
 """The table of experiments, on every database."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -59,6 +60,16 @@ def test_details_are_counted_and_replaced(store: ExperimentStore):
     noted = store.get(first.id)
     assert noted is not None
     assert noted.details == {"kept": False, "dropped": 5, "late": 1}
+
+
+def test_of_several_threads_one_notes_a_fact(store: ExperimentStore):
+    first = store.start(an_experiment(details={"kept": True}))
+    with ThreadPoolExecutor(4) as threads:
+        notes = [*threads.map(lambda number: store.note_once(first.id, "seen", number), range(4))]
+    noted = store.get(first.id)
+    assert noted is not None
+    assert notes.count(True) == 1
+    assert noted.details == {"kept": True, "seen": notes.index(True)}
 
 
 def test_shadows_of_one_champion_are_numbered(store: ExperimentStore):
