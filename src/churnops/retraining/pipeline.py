@@ -149,10 +149,11 @@ class RetrainingPipeline:
         one_hot = settings.training.recipe == "report"
         features = step(STEPS[3], select_features, prepared, schema, settings.features, one_hot=one_hot)
         plan = _plan(table, parts, settings)
-        trained = step(STEPS[4], train_models, prepared, features, settings, plan, on_family=on_family)
         held_out, fitted = table.rows(parts.held_out), table.rows(parts.training)
-        fitted_on = fitted.identities(names)
+        fitted_on, produced = fitted.identities(names), int(fitted.production.sum())
+        del table, fitted  # the training needs the memory
         _assert_unseen(held_out, champion=trained_on, challenger=fitted_on)
+        trained = step(STEPS[4], train_models, prepared, features, settings, plan, on_family=on_family)
         refit = trained.refit.with_metadata(metrics={}, lineage=self._lineage(champion))
         bundles = {name: model.bundle for name, model in trained.models.items()} | {CHAMPION: champion}
         evaluated = step(
@@ -168,8 +169,8 @@ class RetrainingPipeline:
         )
         compared = step(STEPS[6], _compare, held_out, evaluated.bundle, champion, settings)
         counts = {
-            "original": int((~fitted.production).sum()),
-            "production": int(fitted.production.sum()),
+            "original": int(parts.training.sum()) - produced,
+            "production": produced,
             "chosen_on": int(parts.newest.sum()),
             "held_out": int(parts.held_out.sum()),
             "left_out": int((~used).sum()),
