@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from churnops.decision.in_force import set_policy
 from churnops.decision.policy import DecisionPolicy
+from churnops.journal import newest_scores
 from churnops.journal.newest_scores import follow_predictions
 from churnops.journal.policies import PolicyLog
 from churnops.project import Project
@@ -69,6 +70,14 @@ def test_contacts_change_the_status_and_leave_customers_out(scored: TestClient):
     assert second["head"]["customers"] + 2 <= 10
     everybody = make(scored, contacts=10, days=0, name="All")
     assert "left_out" not in everybody["head"] or everybody["head"]["left_out"] == {}
+
+
+def test_the_first_list_reads_the_scores(client: TestClient, api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(newest_scores, "SETTLED", timedelta(0))
+    assert client.post("/predict/batch", json=[a_customer(customer_id="C-1")]).status_code == 200
+    with Project.open(api_settings) as project:
+        assert newest_scores.newest_state(project.engine).customers == 0
+    assert make(client, contacts=1)["head"]["scored"] == 1
 
 
 def test_a_kept_list_shows_what_was_computed_when_it_was_made(scored: TestClient, api_settings: Settings):

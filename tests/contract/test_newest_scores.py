@@ -54,6 +54,16 @@ def test_the_newest_score_of_each_customer_is_kept(engine: Engine):
     assert newest_state(engine) == (8, LATER + timedelta(minutes=1) - SETTLED, None, False)
 
 
+def test_the_table_is_filled_from_the_first_list_on(engine: Engine):
+    record(engine, ("c1", 0.5))
+    assert not follow_predictions(engine, None, LATER, begin=False)
+    assert scores(engine) == {}
+    follow(engine)
+    record(engine, ("c1", 0.75), minutes=24 * 60)
+    follow_predictions(engine, None, LATER + timedelta(minutes=1), begin=False)
+    assert scores(engine)["c1"][0] == 0.75
+
+
 def test_the_table_is_late_until_all_due_predictions_are_read(engine: Engine):
     record(engine, *((f"c{n}", n / 10) for n in range(8)))
     assert newest_state(engine) == (0, None, None, True)

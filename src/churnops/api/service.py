@@ -271,9 +271,9 @@ class Service:
         self._in_parts(partial(sort_customers, self.project.engine))
 
     def _follow_predictions(self) -> None:
-        """Keep each customer's newest score in the table that call lists are made of."""
+        """Keep each customer's newest score in the table that call lists are made of, from the first list on."""
         column = newest_policy(self.project.policies).value_column
-        self._in_parts(partial(follow_predictions, self.project.engine, column))
+        self._in_parts(partial(follow_predictions, self.project.engine, column, begin=False))
 
     def _sort_exposures(self) -> None:
         """Sort new exposures into the table that reports of a split read."""

@@ -1,5 +1,6 @@
-"""The table of each customer's newest score, brought up to date where no service does it."""
+"""The table of each customer's newest score, brought up to date before a list is made."""
 
+import time
 from typing import TYPE_CHECKING
 
 from churnops.decision.policy import DecisionPolicy
@@ -7,6 +8,11 @@ from churnops.decision.policy import DecisionPolicy
 if TYPE_CHECKING:
     from churnops.journal import Engine
     from churnops.journal.newest_scores import NewestState
+
+PARTS = 25
+"""Parts that are read before a list of the dashboard or the API, in a few seconds; a service reads the others."""
+
+PAUSE_SECONDS = 0.01  # between two parts, for other writers
 
 
 def bring_up_to_date(
@@ -33,4 +39,5 @@ def bring_up_to_date(
     read = 0
     while follow_predictions(engine, policy.value_column) and (parts is None or read < parts):
         read += 1
+        time.sleep(PAUSE_SECONDS)
     return newest_state(engine)

@@ -73,11 +73,18 @@ def newest_state(engine: Engine) -> NewestState:
     return NewestState(customers, moment(max(state.at, 0)), state.value_column or None, is_late)
 
 
-def follow_predictions(engine: Engine, value_column: str | None, now: datetime | None = None) -> bool:
+def follow_predictions(
+    engine: Engine, value_column: str | None, now: datetime | None = None, *, begin: bool = True
+) -> bool:
     """Read a part of the new predictions; return whether more are left.
 
     Nothing is read if a process did so less than `PERIOD` ago. If the column with the values has changed, the table
     begins again.
+
+    Parameters
+    ----------
+    begin
+        Whether to fill the table if nobody has asked for it yet. Each prediction that is read costs time.
 
     Raises
     ------
@@ -88,7 +95,7 @@ def follow_predictions(engine: Engine, value_column: str | None, now: datetime |
     with answering():
         with engine.connect() as connection:
             state = connection.execute(select(newest_scores_state)).first()
-            if state is None and connection.execute(select(func.max(predictions.c.at))).scalar() is None:
+            if state is None and (not begin or connection.execute(select(func.max(predictions.c.at))).scalar() is None):
                 return False
         if state is not None and state.value_column == (value_column or "") and state.at > until - _PERIOD:
             return False

@@ -17,6 +17,7 @@ from churnops.api.strict_json import parse_json
 from churnops.api.work import Steps
 from churnops.decision.list_request import ListRequest
 from churnops.decision.list_text import answer, summary
+from churnops.decision.newest import PARTS, bring_up_to_date
 from churnops.errors import ChurnopsError, JournalError
 from churnops.journal.contacts import Contact, UnknownCustomer
 from churnops.model import Bundle
@@ -136,7 +137,9 @@ def _read(body: bytes) -> Steps[ListRequest]:
 
 def _make(service: Service, bundle: Bundle, wanted: ListRequest, by: str) -> CallListSummary:
     project = service.project
-    made, _ = project.list_maker(bundle).make(wanted, health=list_health(project, bundle), by=by)
+    maker = project.list_maker(bundle)
+    bring_up_to_date(project.engine, maker.policy, parts=PARTS)
+    made, _ = maker.make(wanted, health=list_health(project, bundle), by=by)
     return summary(made)
 
 

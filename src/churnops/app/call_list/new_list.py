@@ -10,7 +10,7 @@ from churnops.app.call_list.opened import writer
 from churnops.app.shared.text import one_line, plain
 from churnops.decision.list_request import DAYS, MAX_CUSTOMERS, ListRequest
 from churnops.decision.list_text import amount
-from churnops.decision.newest import bring_up_to_date
+from churnops.decision.newest import PARTS, bring_up_to_date
 from churnops.decision.policy import DecisionPolicy
 from churnops.errors import ChurnopsError
 from churnops.journal.call_lists import CallList
@@ -20,8 +20,6 @@ from churnops.words import title
 
 CONTACTS, BUDGET, POLICY = "A number of customers", "A budget", "As many as the policy says"
 ANY = "All customers"
-PARTS = 25
-"""Limit of the parts of 2,000 predictions that the page reads before it makes a list; a service reads the others."""
 
 
 def new_list(project: Project, bundle: Bundle, health: Health) -> tuple[CallList | None, bool]:
