@@ -61,6 +61,7 @@ NAMES = (
     "dashboard",
     "call_lists",
     "journal_size",
+    "retraining_size",
     "tables",
     "leaks",
     "small",

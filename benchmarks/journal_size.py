@@ -57,7 +57,7 @@ def measure() -> Result:
     return Result(
         title="A large journal",
         about=(
-            f"{ROWS:,} predictions of {DAYS} days with outcomes for four fifths of those that are due "
+            f"{ROWS:,} predictions of {DAYS} days with outcomes for most of those that are due "
             "(`scripts/big_project.py`), on SQLite and on a local PostgreSQL. A cycle is `churnops monitor "
             f"--window {DAYS}d`: its window has all predictions. It reads inputs, scores and outcomes, compares, "
             "measures, and writes report and customers. The figures are those beyond a cycle of an empty window, which "

@@ -53,6 +53,8 @@ BATCH: Final = 600
 """Number of customers in a report's batch."""
 CHUNK: Final = 20_000
 """Number of predictions written at a time."""
+KNOWN: Final = 0.85
+"""Share of known outcomes among the predictions that are three days older than the horizon; a retraining needs 80 %."""
 RETRAININGS: Final = 20
 DAY: Final = 86_400 * 10**6
 """A day in microseconds."""
@@ -219,14 +221,14 @@ def _decide(settings: Settings, engine: Engine, bundle: Bundle, others: Sequence
 def _predict(
     settings: Settings, engine: Engine, bundle: Bundle, count: int, now: datetime, rng: np.random.Generator
 ) -> None:
-    """Write predictions by time, and the outcomes of four fifths of those whose horizon has passed."""
+    """Write predictions by time, and the outcomes of most of those whose horizon has passed."""
     pool = _batch(settings, bundle, Drift(covariate=0.1), (now, now), 1, rows=min(POOL, count))
     rows, horizon = _answers(bundle, pool), round(settings.journal.label_horizon * DAY)
     times = np.sort(rng.integers(microseconds(now) - DAYS * DAY, microseconds(now), count))
     for start in range(0, count, CHUNK):
         at = times[start : start + CHUNK]
         chosen = rng.integers(0, pool.rows, at.size)
-        known = np.flatnonzero((at + horizon + 3 * DAY < times[-1]) & (rng.random(at.size) < 0.8))
+        known = np.flatnonzero((at + horizon + 3 * DAY < times[-1]) & (rng.random(at.size) < KNOWN))
         ids = [_id(int(when), start + i) for i, when in enumerate(at)]
         write_predictions(
             engine,
