@@ -16,7 +16,7 @@ from churnops.errors import ChurnopsError
 from churnops.journal.call_lists import CallList
 from churnops.model import Bundle
 from churnops.project import Project
-from churnops.words import title
+from churnops.words import percent, title
 
 CONTACTS, BUDGET, POLICY = "A number of customers", "A budget", "As many as the policy says"
 ANY = "All customers"
@@ -25,7 +25,7 @@ ANY = "All customers"
 def new_list(project: Project, bundle: Bundle, health: Health) -> tuple[CallList | None, bool]:
     """Show the form; return the list that was made, if the button was pressed, and whether it is new."""
     maker = project.list_maker(bundle)
-    given = _limit(maker.policy)
+    given = _limit(maker.policy, bundle.threshold)
     given["where"] = _segment(bundle)
     left, right = st.columns(2)
     given["days"] = left.number_input(
@@ -56,7 +56,7 @@ def new_list(project: Project, bundle: Bundle, health: Health) -> tuple[CallList
     return made, is_new
 
 
-def _limit(policy: DecisionPolicy) -> dict[str, Any]:
+def _limit(policy: DecisionPolicy, threshold: float) -> dict[str, Any]:
     """Let the user say where the list ends."""
     if policy.missing_terms():
         st.info(
@@ -66,7 +66,9 @@ def _limit(policy: DecisionPolicy) -> dict[str, Any]:
         )
     options = [CONTACTS, *([BUDGET] if policy.cost else []), POLICY]
     left, right = st.columns(2)
-    chosen = left.selectbox("How many customers", options, key="calls:limit", help=plain(_about(policy), 400))
+    chosen = left.selectbox(
+        "How many customers", options, key="calls:limit", help=plain(_about(policy, threshold), 400)
+    )
     if chosen == CONTACTS:
         number = right.number_input("Customers", 1, MAX_CUSTOMERS, policy.contacts or 100, key="calls:contacts")
         return {"contacts": int(number)}
@@ -75,11 +77,11 @@ def _limit(policy: DecisionPolicy) -> dict[str, Any]:
         least = float(policy.cost or 0)
         budget = policy.budget or 100 * least
         return {"budget": right.number_input(f"Budget{unit}", least, 1e12, budget, key="calls:budget")}
-    right.caption(plain(_about(policy), 400))
+    right.caption(plain(_about(policy, threshold), 400))
     return {}
 
 
-def _about(policy: DecisionPolicy) -> str:
+def _about(policy: DecisionPolicy, threshold: float) -> str:
     if policy.missing_terms():
         return (
             "The decision policy lacks cost, value or success rate, so lists show no expected profit. "
@@ -87,13 +89,13 @@ def _about(policy: DecisionPolicy) -> str:
         )
     value = policy.value if policy.value_column else amount(float(policy.value or 0), policy.currency)
     end = {
-        "budget": f"a budget of {amount(policy.budget or 0, policy.currency)}",
-        "contacts": f"{policy.contacts or 0:,} customers",
-        "threshold": "the threshold",
+        "budget": f"up to a budget of {amount(policy.budget or 0, policy.currency)}",
+        "contacts": f"up to {policy.contacts or 0:,} customers",
+        "threshold": f"every customer whose probability of leaving is at least {percent(threshold)}",
     }
     cost = amount(policy.cost or 0, policy.currency)
     return (
-        f"Policy {policy.version}: up to {end[policy.rule]}; a contact costs {cost}, "
+        f"Policy {policy.version}: {end[policy.rule]}; a contact costs {cost}, "
         f"a kept customer is worth {value}, {100 * (policy.success_rate or 0):g} % of offers work."
     )
 

@@ -15,6 +15,7 @@ from churnops.decision.choice import Choice, Profit
 from churnops.decision.known_outcomes import Window
 from churnops.decision.policy import DecisionPolicy
 from churnops.decision.policy_text import advice, assumptions
+from churnops.errors import ChurnopsError
 from churnops.model import Bundle
 from churnops.pipelines.choose_policy import (
     KnownCustomers,
@@ -32,21 +33,31 @@ from churnops.words import percent, title
 def choosing(project: Project, bundle: Bundle, policy: DecisionPolicy) -> None:
     """Show the results above the inputs that they depend on."""
     results = st.container()
-    given = inputs(project, bundle, policy)
-    with results:
-        columns = sorted(segment_columns(bundle.schema), key=lambda name: len(bundle.schema.by_name[name].levels))
-        by = st.session_state.get("policy:by", next(iter(columns), None))
-        known = _customers(project, bundle, given, by)
-        if not known.sample.enough:
-            st.info(plain(_waiting(project, given, known), 800))
-            return
-        choice = profits(project, bundle, known.sample, given.policy, by)
-        _advice(choice, given.policy, known, policy)
-        _table(choice)
-        _curves(choice, given.policy)
-        if by is not None:
-            _segments(choice, bundle, columns, given.policy)
-        _use(project, choice, given.policy)
+    try:
+        given = inputs(project, bundle, policy)
+        with results:
+            _results(project, bundle, policy, given)
+    except ChurnopsError as error:  # a fragment runs without the page around it
+        with results:
+            st.error(plain(error, 600))
+
+
+def _results(project: Project, bundle: Bundle, policy: DecisionPolicy, given: Inputs) -> None:
+    columns = sorted(segment_columns(bundle.schema), key=lambda name: len(bundle.schema.by_name[name].levels))
+    by = st.session_state.get("policy:by")
+    if by not in columns:
+        by = next(iter(columns), None)
+    known = _customers(project, bundle, given, by)
+    if not known.sample.enough:
+        st.info(plain(_waiting(project, given, known), 800))
+        return
+    choice = profits(project, bundle, known.sample, given.policy, by)
+    _advice(choice, given.policy, known, policy)
+    _table(choice)
+    _curves(choice, given.policy)
+    if by is not None:
+        _segments(choice, bundle, columns, given.policy)
+    _use(project, choice, given.policy)
 
 
 def _waiting(project: Project, given: Inputs, known: KnownCustomers) -> str:

@@ -70,6 +70,18 @@ def test_another_window_and_another_cost_change_the_result(in_project: Path, sho
     assert "0 customers scored from" in said(page)
 
 
+def test_an_error_is_shown_in_one_line_and_the_form_stays(in_project: Path, show: Show):
+    with_outcomes(in_project, 300)
+    for file in in_project.glob("models/reference/*"):
+        file.unlink()
+    page = show("policy")
+    page.radio(key="policy:source").set_value("Customers of the training data").run()
+    assert not page.exception
+    assert "has no sample of training rows" in said(page)
+    page.radio(key="policy:source").set_value("Customers with known outcomes").run()
+    assert page.dataframe
+
+
 def test_use_this_sets_the_best_policy(in_project: Path, show: Show):
     with_outcomes(in_project, 300)
     project = Project(load_settings(in_project / "config.yaml"))
