@@ -63,8 +63,10 @@ def note(screen: Screen) -> None:
     """Write a note to the first customer, with the keyboard."""
     table = screen.page.get_by_test_id("data-grid-canvas")
     table.scroll_into_view_if_needed()
-    box = table.bounding_box()
-    assert box is not None
+    before = None
+    while (box := table.bounding_box()) != before or box is None:  # the form above it closes slowly
+        before = box
+        screen.page.wait_for_timeout(300)
     screen.page.mouse.click(box["x"] + 40, box["y"] + 55)
     for _ in range(5):
         screen.page.keyboard.press("ArrowRight")
