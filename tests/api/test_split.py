@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
-from threading import Event
+from threading import Event, current_thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -234,6 +234,24 @@ def test_the_third_blocked_answer_ends_the_split_and_none_is_lost(
     ended = service_of(client).project.experiments.get(split.id)
     assert ended is not None
     assert ended.state == "stopped"
+
+
+def test_a_challenger_often_in_time_needs_no_other_thread(
+    client: TestClient, split: Experiment, monkeypatch: pytest.MonkeyPatch
+):
+    threads: list[str] = []
+
+    def timed(*arguments: Any) -> Any:
+        threads.append(current_thread().name)
+        return answer(*arguments), 10.0 if len(threads) == 4 else 0.0
+
+    answer = module.answer
+    monkeypatch.setattr(module, "_timed_answer", timed)
+    monkeypatch.setattr(module, "TRUSTED", 2)
+    theirs = next(id_ for id_ in IDS if arm_of(split.id, 0.5, id_) == "challenger")
+    for _ in range(5):
+        assert client.post("/predict", json=a_customer(customer_id=theirs)).status_code == 200
+    assert [name.startswith("challenger") for name in threads] == [True, True, False, False, True]  # the fourth is slow
 
 
 def test_replicas_alert_a_sample_ratio_mismatch_once(client: TestClient, split: Experiment, api_settings: Settings):
