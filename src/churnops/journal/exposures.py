@@ -7,7 +7,7 @@ customer is once for each experiment. So a split does not slow down the writing 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete, func, select, text
 
 from churnops.journal.database import answering, exclusive
 from churnops.journal.inserts import insert_rows
@@ -17,6 +17,10 @@ PART = 2_000
 """Number of rows of the log that one transaction sorts; other writers wait for the transaction."""
 
 _LOGGED = tuple(column.name for column in exposures_log.columns if not column.primary_key)
+_SORT = text(  # by number: the first answer counts
+    f"INSERT INTO {exposures.name} ({', '.join(_LOGGED)}) SELECT {', '.join(_LOGGED)} FROM {exposures_log.name} "  # noqa: S608
+    "WHERE number <= :last ORDER BY experiment, customer_id, number ON CONFLICT DO NOTHING"
+)
 
 
 class Exposure(NamedTuple):
@@ -48,15 +52,12 @@ def sort_exposures(engine: Engine) -> bool:
     JournalError
         If the database does not answer.
     """
-    oldest = select(exposures_log.c.number).order_by(exposures_log.c.number).limit(PART)
+    oldest = select(exposures_log.c.number).order_by(exposures_log.c.number).limit(PART).subquery()
     with answering():
         with engine.connect() as connection:
-            if connection.execute(oldest.limit(1)).first() is None:
+            if connection.execute(select(oldest).limit(1)).first() is None:
                 return False
         with exclusive(engine) as connection:
-            moved = delete(exposures_log).where(exposures_log.c.number.in_(oldest)).returning(*exposures_log.c)
-            rows = sorted(connection.execute(moved).tuples())  # by number: the first answer counts
-            first = [Exposure(*row[1:]) for row in rows]
-            ordered = sorted(first, key=lambda row: (row.experiment, row.customer_id))
-            insert_rows(connection, exposures.name, Exposure._fields, ordered, skip_known=True)
-            return len(rows) == PART
+            last = connection.execute(select(func.max(oldest.c.number))).scalar_one()
+            connection.execute(_SORT, {"last": last})
+            return connection.execute(delete(exposures_log).where(exposures_log.c.number <= last)).rowcount == PART
