@@ -1,13 +1,17 @@
 """Exposures with the outcomes of their customers, on every database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import numpy as np
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from churnops.journal import Journal, Label, arm_outcomes
+from churnops.journal import exposures as module
 from churnops.journal.arm_outcomes import ArmCount, ExposureStore
+from churnops.journal.database import exclusive
 from churnops.journal.exposures import Exposure, sort_exposures
 from churnops.journal.predictions import write_predictions
 from churnops.journal.prune import prune
@@ -39,6 +43,19 @@ def test_a_customer_counts_once_with_the_first_answer(engine: Engine):
     assert not sort_exposures(engine)
     with engine.connect() as connection:
         assert connection.execute(select(exposures_log)).all() == []
+
+
+def test_another_process_may_sort_the_log_first(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+    expose(engine, range(3))
+
+    @contextmanager
+    def late(engine: Engine) -> Iterator[Connection]:
+        with exclusive(engine) as connection:
+            connection.execute(exposures_log.delete())
+            yield connection
+
+    monkeypatch.setattr(module, "exclusive", late)
+    assert not sort_exposures(engine)
 
 
 def test_outcomes_enter_when_the_horizon_ends(engine: Engine, monkeypatch: pytest.MonkeyPatch):

@@ -59,5 +59,7 @@ def sort_exposures(engine: Engine) -> bool:
                 return False
         with exclusive(engine) as connection:
             last = connection.execute(select(func.max(oldest.c.number))).scalar_one()
+            if last is None:  # another process has sorted them meanwhile
+                return False
             connection.execute(_SORT, {"last": last})
             return connection.execute(delete(exposures_log).where(exposures_log.c.number <= last)).rowcount == PART
