@@ -37,7 +37,7 @@ SMALLER = {
     "before_seconds": 6,
     "after_seconds": 5,
     "quiet_seconds": 8,
-    "patience_seconds": 240,
+    "patience_seconds": 600,
     "label_horizon_seconds": 4,
     "label_delay_seconds": 0.5,
     "window_seconds": 8,

@@ -107,7 +107,8 @@ class CallListStore:
         unfinished = select(call_lists.c.id, call_lists.c.writing_until).where(call_lists.c.writing_until.is_not(None))
         while True:
             with answering(), self._engine.connect() as connection:
-                lists, last = connection.execute(unfinished).all(), _last_id(connection)
+                last = _last_id(connection)  # first: a list that begins in between is unfinished
+                lists = connection.execute(unfinished).all()
             if not lists:
                 return last
             if time.monotonic() - began > LEASE.total_seconds() + 5:
@@ -161,7 +162,7 @@ class CallListStore:
             row = connection.execute(select(call_lists).where(call_lists.c.name == name)).first()
             if row is not None and row.writing_until is None:
                 return same_request(_call_list(row), request), False
-            if _last_id(connection) != after:
+            if row is not None or _last_id(connection) != after:
                 return None
             inserted = connection.execute(insert(call_lists), values | {"writing_until": until})
             assert inserted.inserted_primary_key is not None
