@@ -121,6 +121,14 @@ def test_a_long_list_is_visible_once_it_is_complete(engine: Engine, parts: pytes
     assert store.newest() == [made]
 
 
+def test_a_list_that_is_being_written_is_not_begun_again(engine: Engine, parts: pytest.MonkeyPatch):
+    others = []
+    parts.setattr(call_lists.time, "sleep", lambda _: others.append(add(engine, "week 1", *FIVE, after=1)))
+    made, is_new = add(engine, "week 1", *FIVE)
+    assert (is_new, others) == (True, [None] * 2)
+    assert CallListStore(engine).newest() == [made]
+
+
 def test_a_list_whose_process_was_killed_is_removed(engine: Engine, parts: pytest.MonkeyPatch):
     parts.setattr(call_lists, "_LEASE", -1)
     with parts.context() as killed:

@@ -19,10 +19,11 @@ from churnops.features import Feature, FeatureMatrix, all_features
 from churnops.schema import Column
 from churnops.settings import FeatureSettings
 from churnops.training import recipe, recipe_search
+from churnops.training.blend_weights import blend_weights
 from churnops.training.candidate_searches import Searched, choose_winner
 from churnops.training.encode import FeatureKind, linear_encoding
 from churnops.training.recipe import Params, Rows, fit_family, kinds_of
-from churnops.training.recipe_search import RecipeSearch, blend_weights, capped, is_capped
+from churnops.training.recipe_search import RecipeSearch, capped, is_capped
 from churnops.training.search import Search, Trial, stratified_folds
 from churnops.training.train import train_models
 from tests.support.mixed_table import CITIES, customers, prepare, settings, trained, with_cities

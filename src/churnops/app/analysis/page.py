@@ -15,7 +15,7 @@ from churnops.app.analysis.source import (
     reference_source,
     source_of,
 )
-from churnops.app.shared.project import production
+from churnops.app.shared.project import NO_MODEL, production
 from churnops.app.shared.show import note, place, say
 from churnops.app.shared.text import number, points
 from churnops.decision.sample import MIN_CUSTOMERS, NEWEST, may_have_outcomes
@@ -34,7 +34,7 @@ def page(project: Project) -> None:
     st.title("Analysis")
     bundle = production(project)
     if bundle is None:
-        st.info("No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it.")
+        st.info(NO_MODEL)
         return
     source = _chosen(project, bundle)
     if source is None:

@@ -5,7 +5,7 @@ import streamlit as st
 from churnops.app.call_list.new_list import new_list
 from churnops.app.call_list.opened import opened
 from churnops.app.shared.health import deployed_health
-from churnops.app.shared.project import production
+from churnops.app.shared.project import NO_MODEL, production
 from churnops.app.shared.text import one_line, plain
 from churnops.journal.call_lists import CallList
 from churnops.project import Project
@@ -13,10 +13,6 @@ from churnops.project import Project
 OPENED, MADE = "calls:opened", "calls:made"
 KEPT = 200
 """Number of lists that can be opened, the newest ones."""
-NO_MODEL = (
-    "No model is deployed yet. Type `churnops run` in the project's folder: it trains models on the tables in "
-    "`data/raw` and deploys the best one."
-)
 
 
 def page(project: Project) -> None:

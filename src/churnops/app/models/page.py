@@ -16,7 +16,7 @@ from churnops.app.models.links import MlflowLinks
 from churnops.app.models.rollback import Target, roll_back_to, targets
 from churnops.app.shared.access import person
 from churnops.app.shared.admin_key import MAX_KEY, MAX_REASON, has_admin_key
-from churnops.app.shared.project import warn
+from churnops.app.shared.project import NO_MODEL, warn
 from churnops.app.shared.text import one_line, plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import ChurnopsError
@@ -28,10 +28,6 @@ from churnops.words import capital
 
 MAX_SHOWN = 100  # rows of a table
 MAX_DECISIONS = 20
-EMPTY = (
-    "No model is deployed yet. Type `churnops run` in the project's folder: it trains models on the tables in "
-    "`data/raw` and deploys the best one."
-)
 MESSAGE = "models_message"
 FORM, SEEN = "models_rollback", "models_answering"
 
@@ -61,7 +57,7 @@ def page(project: Project) -> None:
         if read.periods:
             _in_production(read)
         else:
-            st.info(EMPTY)
+            st.info(NO_MODEL)
         warn(project)
     tabs = st.tabs(["In production", "Champion and challenger", "Retraining runs", "Roll back"])
     with tabs[0]:

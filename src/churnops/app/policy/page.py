@@ -3,7 +3,7 @@
 import streamlit as st
 
 from churnops.app.policy.choosing import choosing
-from churnops.app.shared.project import production
+from churnops.app.shared.project import NO_MODEL, production
 from churnops.app.shared.text import plain
 from churnops.decision.in_force import newest_policy
 from churnops.decision.policy import DecisionPolicy
@@ -17,7 +17,7 @@ def page(project: Project) -> None:
     st.title("Policy")
     bundle = production(project)
     if bundle is None:
-        st.info("No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it.")
+        st.info(NO_MODEL)
         return
     policy = newest_policy(project.policies)
     st.markdown(plain(_in_force(policy, bundle), 1000))

@@ -14,7 +14,7 @@ from churnops.app.predict.form import HIGH, LOW, TYPICAL, Field, customer, encod
 from churnops.app.predict.risk import Reason, feature_values, level, reasons, rest
 from churnops.app.predict.what_if import vary
 from churnops.app.shared.health import deployed_health
-from churnops.app.shared.project import production
+from churnops.app.shared.project import NO_MODEL, production
 from churnops.app.shared.text import plain
 from churnops.app.shared.theme import CONFIG
 from churnops.errors import BundleError
@@ -28,10 +28,6 @@ RESULT_FIRST = """<style>@media (max-width: 640px) {
 .st-key-predict_one > [data-testid=stLayoutWrapper] > [data-testid=stHorizontalBlock] { flex-wrap: wrap-reverse; }
 }</style>"""
 """Puts the result above the form on a phone."""
-NO_MODEL = (
-    "No model is deployed yet. Type `churnops run` in the project's folder: it trains models on the tables in "
-    "`data/raw` and deploys the best one."
-)
 
 
 def page(project: Project) -> None:

@@ -16,6 +16,8 @@ from churnops.project import Project
 from churnops.settings import apply_permissions, find_config, load_settings
 from churnops.words import capital
 
+NO_MODEL = "No model is deployed yet. Type `churnops run` in the project's folder: it trains one and deploys it."
+
 
 @st.cache_resource(show_spinner=False)
 def project() -> Project:
