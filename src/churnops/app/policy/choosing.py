@@ -139,6 +139,9 @@ def _segments(choice: Choice, bundle: Bundle, columns: Sequence[str], tried: Dec
         persist_state="session",
         format_func=lambda name: one_line(title(bundle.schema.by_name[name]), 80),
     )
+    if not choice.segments:
+        note("None of these customers has a value in this column.")
+        return
     first = max(choice.segments, key=lambda one: one.profit)
     level = f"{title(bundle.schema.by_name[by])} {first.name}"
     sentence = f"Under the policy in force, customers with {level} bring most: {tried.amount(round(first.profit))}."

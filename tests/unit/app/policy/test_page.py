@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from streamlit.testing.v1 import AppTest
 
+from churnops.app.policy import choosing
 from churnops.cli import main
 from churnops.decision.known_outcomes import Window, read_window
 from churnops.journal import Journal, open_database
@@ -68,6 +71,15 @@ def test_another_window_and_another_cost_change_the_result(in_project: Path, sho
     assert page.dataframe[0].value["Profit"].tolist()[1] == 0
     page.date_input(key="policy:window").set_value([(NOW - 50 * DAY).date(), (NOW - 40 * DAY).date()]).run()
     assert "0 customers scored from" in said(page)
+
+
+def test_a_column_without_values_has_no_segments(in_project: Path, show: Show, monkeypatch: pytest.MonkeyPatch):
+    with_outcomes(in_project, 300)
+    profits = choosing.profits
+    monkeypatch.setattr(choosing, "profits", lambda *given: replace(profits(*given), segments=[]))
+    page = show("policy")
+    assert not page.exception
+    assert "None of these customers has a value in this column" in said(page)
 
 
 def test_an_error_is_shown_in_one_line_and_the_form_stays(in_project: Path, show: Show):
