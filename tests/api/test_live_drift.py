@@ -20,7 +20,6 @@ from churnops.api import live as live_module
 from churnops.api.live import PARTS, LiveDrift, given_columns
 from churnops.api.metrics import Metrics
 from churnops.api.served import Served
-from churnops.api.service import Service
 from churnops.data.packing import pack_profile
 from churnops.data.profile import Profile, count_profile, merge_profiles
 from churnops.journal import open_database
@@ -31,6 +30,8 @@ from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import LONG_AGO, a_customer, client_of, service_of, stored
 from tests.support.projects import LATER
+
+pytestmark = pytest.mark.usefixtures("quiet")  # its own round would show what it read before the test wrote
 
 START = datetime(2021, 11, 24, 12, tzinfo=UTC)  # outside the window of the service, which counts by the real clock
 
@@ -397,11 +398,7 @@ def cycle(minutes: int, *, report_only: bool = False, failed: bool = False, **ch
     return Cycle(START + timedelta(minutes=minutes), "0" * 64, report_only, status, None, summary)
 
 
-def test_the_newest_finished_cycle_is_shown(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    async def idle(_: Service) -> None:
-        """The service's own round would show what it read before the cycle was recorded."""
-
-    monkeypatch.setattr(Service, "watch", idle)
+def test_the_newest_finished_cycle_is_shown(api_settings: Settings):
     with client_of(api_settings) as client:
         service = service_of(client)
         log = CycleLog(service.project.engine)
