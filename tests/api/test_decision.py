@@ -1,7 +1,8 @@
 """The decision policy in the service: read, set, followed, and in each answer."""
 
 import json
-import time
+from concurrent.futures import wait
+from threading import Event
 from typing import Any
 
 import polars as pl
@@ -9,11 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import service as services
+from churnops.api.service import Service
 from churnops.decision.in_force import newest_policy, set_policy
 from churnops.decision.policy import DecisionPolicy
 from churnops.project import Project
 from churnops.settings import Settings
-from tests.support.api import a_customer, assert_problem, client_of, make_key
+from tests.support.api import a_customer, assert_problem, client_of, make_key, service_of
+from tests.support.processes import PATIENCE, wait_for
 
 LOW = {"threshold": 1e-9, "reason": "call everybody"}
 
@@ -53,15 +56,37 @@ def test_other_processes_are_followed_and_a_new_model_keeps_it(
     monkeypatch.setattr(services, "POLICY_SECONDS", 0.05)
     with client_of(api_settings) as client, Project.open(api_settings) as project:
         set_policy(project.policies, DecisionPolicy(threshold=1e-9), by="ann", reason="elsewhere")
-        deadline = time.monotonic() + 20
-        while "decision_version" not in client.post("/predict", json=customer).json():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for("it is followed", lambda: "decision_version" in client.post("/predict", json=customer).json())
         client.post("/model/reload")
         assert client.post("/predict", json=customer).json()["churn_prediction"]
     with client_of(api_settings) as client:  # from the first request on
         assert client.get("/decision").json()["by"] == "ann"
         assert client.post("/predict", json=customer).json()["decision_version"] == 1
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_slow_look_does_not_bring_an_older_policy_back(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    read, begun, hang = Service._read_policy, Event(), Event()
+
+    def slow(service: Service) -> DecisionPolicy | None:
+        policy = read(service)
+        if not begun.is_set():
+            begun.set()
+            assert hang.wait(PATIENCE)
+        return policy
+
+    with client_of(api_settings) as client, Project.open(api_settings) as project:
+        monkeypatch.setattr(Service, "_read_policy", slow)
+        assert client.portal is not None
+        looks = [client.portal.start_task_soon(service_of(client).refresh_policy)]
+        assert begun.wait(PATIENCE)
+        set_policy(project.policies, DecisionPolicy(threshold=1e-9), by="ann", reason="meanwhile")
+        looks.append(client.portal.start_task_soon(service_of(client).refresh_policy))
+        wait(looks[1:], timeout=0.5)
+        hang.set()
+        for look in looks:
+            look.result()
+        assert client.get("/decision").json()["version"] == 1
 
 
 def test_no_name_or_reason_keeps_a_policy_from_being_read(client: TestClient, api_settings: Settings):

@@ -95,6 +95,7 @@ class Service:
         self.uploads = Uploads(
             self.recorder, self.split, settings.api, self.work, self.live, safe_csv=settings.safe_csv
         )
+        self._policy_lock = asyncio.Lock()  # otherwise a slow read could bring an older policy back
         self._failing: dict[str, str] = {}
         self._stopping = False
         self._next_check = 0.0  # of the split's arms
@@ -126,11 +127,12 @@ class Service:
 
     async def refresh_policy(self) -> None:
         """Read the decision policy; if that fails, the known policy stays in force."""
-        policy = await self.work.housekeeping.run(self._read_policy)
-        if policy is not None and policy != self.model.policy:
-            self.model.decide(policy)
-            self.challenger.decide(policy)
-            log.info("decision policy %d is in force", policy.version)
+        async with self._policy_lock:
+            policy = await self.work.housekeeping.run(self._read_policy)
+            if policy is not None and policy != self.model.policy:
+                self.model.decide(policy)
+                self.challenger.decide(policy)
+                log.info("decision policy %d is in force", policy.version)
 
     async def follow_policy(self) -> None:
         """Follow changes of the decision policy until cancelled."""
