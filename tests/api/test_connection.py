@@ -9,6 +9,7 @@ from uvicorn.server import ServerState
 
 from churnops.api import connection
 from churnops.api.connection import Connection
+from tests.support.processes import PATIENCE
 
 CHUNK = b"x" * 2**20
 
@@ -33,7 +34,7 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch)
         server = await loop.create_server(lambda: Connection(config, state, {}), "127.0.0.1", 0)
         _, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
         writer.write(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await ended.wait()
             while state.connections:
                 await asyncio.sleep(0.01)
@@ -44,7 +45,7 @@ def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_client_that_reads_is_not_cut_off(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connection, "SEND_SECONDS", 5.0)
+    monkeypatch.setattr(connection, "SEND_SECONDS", PATIENCE)
 
     async def scenario() -> bytes:
         async def app(_scope: Any, _receive: Any, send: Any) -> None:

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import pytest
 
+from churnops.feature_store import online
 from churnops.settings import Settings
 from tests.support.api import client_of
+from tests.support.processes import PATIENCE
 from tests.support.web import Quiet, web_server
 
 Settled = Callable[..., Settings]
@@ -52,8 +54,9 @@ class Feast(Quiet):
 
 
 @pytest.fixture
-def settled(make_settings: Settled, customer: dict[str, Any]) -> Iterator[Settings]:
+def settled(make_settings: Settled, customer: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A project whose feature store knows C-1, and C-2 without a required column."""
+    monkeypatch.setattr(online, "SECONDS", PATIENCE)
     whole = customer | {"new_feature": 1.5}
     Feast.rows = {"C-1": whole, "C-2": whole | {"total_day_minutes": None}}
     Feast.asked, Feast.status, Feast.filler = [], 200, ""

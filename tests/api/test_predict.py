@@ -17,6 +17,7 @@ from churnops.model import Bundle, LinearModel
 from churnops.schema import Column, Schema
 from churnops.settings import Settings
 from tests.support.api import LOCAL, a_customer, client_of
+from tests.support.processes import PATIENCE
 
 RAW_HEADERS = {"Account length": "account_length", "Total day minutes": "total_day_minutes", "State": "state"}
 
@@ -222,7 +223,7 @@ def test_answering_without_a_journal_must_be_allowed(make_settings, customer: di
 def _damage(settings: Settings) -> None:
     import sqlite3
 
-    connection = sqlite3.connect(settings.path("journal.db"))
+    connection = sqlite3.connect(settings.path("journal.db"), timeout=PATIENCE)
     connection.execute("DROP TABLE labels")
     connection.execute("DROP TABLE predictions")
     connection.commit()

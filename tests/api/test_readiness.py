@@ -15,15 +15,7 @@ from sqlalchemy import event
 from churnops.settings import Settings
 from tests.support.api import client_of
 from tests.support.api_server import serving
-
-WAIT = 300.0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+from tests.support.processes import PATIENCE, wait_for
 
 
 def ready(client: TestClient) -> int:
@@ -44,13 +36,13 @@ def test_a_full_disk_is_not_ready_until_there_is_room_again(
             "checkout",
             lambda connection, *_: connection.execute(set_limit.format(limit["pages"])),
         )
-        wait_until(lambda: client.post("/predict", json=customer).status_code == 503)
+        wait_for("the disk is full", lambda: client.post("/predict", json=customer).status_code == 503)
         assert ready(client) == 503
         time.sleep(1.5)
         assert ready(client) == 503  # it was tried again
         limit["pages"] = 2**30
         service._writer._disconnect()  # the loop's own connection
-        wait_until(lambda: ready(client) == 200)  # without a request
+        wait_for("it is ready again", lambda: ready(client) == 200)  # without a request
         assert client.post("/predict", json=customer).status_code == 200
 
 
@@ -62,11 +54,12 @@ def test_without_the_journal_required_a_full_disk_is_a_warning(
         event.listen(
             service.project.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA max_page_count=1")
         )
-        wait_until(
+        wait_for(
+            "there is a warning",
             lambda: (
                 client.post("/predict", json=customer).status_code == 200
                 and client.get("/health/ready").json()["warnings"] == ["the journal does not answer"]
-            )
+            ),
         )
 
 
@@ -78,16 +71,16 @@ def test_a_journal_that_another_process_keeps_locked_is_not_ready(api_settings: 
     answers: list[bytes] = []
     with serving(api_settings) as server:
         assert b" 200 " in server.send(request)
-        with closing(sqlite3.connect(api_settings.path("journal.db"), isolation_level=None)) as other:
+        with closing(sqlite3.connect(api_settings.path("journal.db"), PATIENCE, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            asking = threading.Thread(target=lambda: answers.append(server.send(request, timeout=WAIT)))
+            asking = threading.Thread(target=lambda: answers.append(server.send(request)))
             asking.start()
-            wait_until(lambda: b" 503 " in server.send(question))
+            wait_for("it is not ready", lambda: b" 503 " in server.send(question))
             assert answers == []
             other.execute("ROLLBACK")
         asking.join()
         assert b" 200 " in answers[0] or b" 503 " in answers[0]
-        wait_until(lambda: b" 200 " in server.send(question))
+        wait_for("it is ready again", lambda: b" 200 " in server.send(question))
 
 
 def test_labels_alone_reach_the_database_file(make_settings: Callable[..., Settings], customer: dict[str, Any]):
@@ -104,4 +97,4 @@ def test_labels_alone_reach_the_database_file(make_settings: Callable[..., Setti
     with client_of(settings) as client:
         label = {"customer_id": "C-1", "churned": True}
         assert client.post("/labels", json=label).status_code == 200
-        wait_until(lambda: moved() == 1)
+        wait_for("the label is in the file", lambda: moved() == 1)

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import shutil
-import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from churnops.errors import BundleError
 from churnops.model import Bundle
 from churnops.settings import Settings
 from tests.support.api import assert_problem, client_of
+from tests.support.processes import PATIENCE, wait_for
 
 
 def link(models: Path, target: str | Path) -> None:
@@ -128,14 +129,6 @@ def test_a_link_to_anything_else_leaves_the_old_model(models: Path, target: str)
     assert served.refused
 
 
-def wait_for(client: TestClient, path: str, word: str, present: bool = True) -> None:
-    for _ in range(100):
-        if (word in client.get(path).text) is present:
-            return
-        time.sleep(0.05)
-    pytest.fail(f"{path} does not say {word!r}" if present else f"{path} says {word!r} still")
-
-
 def test_a_service_without_a_model_starts_and_answers_with_the_first(
     make_settings, tmp_path: Path, customer: dict[str, Any]
 ):
@@ -155,7 +148,7 @@ def test_a_service_without_a_model_starts_and_answers_with_the_first(
         assert client.get("/health/live").status_code == 200
         assert client.get("/openapi.json").json()["components"]["schemas"]["Customer"]["type"] == "object"
         (tmp_path / "later").rename(tmp_path / "models")
-        wait_for(client, "/health/ready", '"ready"')
+        wait_for("it is ready", lambda: client.get("/health/ready").status_code == 200)
         assert client.post("/predict", json=customer).status_code == 200
 
 
@@ -182,14 +175,19 @@ def test_a_failed_look_does_not_stop_following_deployments(
     api_settings: Settings, models: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Otherwise a service would keep revoked keys and an old model for ever."""
-    real = Bundle.load
+    real, looked = Bundle.load, Event()
+
+    def fail(_: Path) -> Bundle:
+        looked.set()
+        raise ZeroDivisionError
+
     with client_of(api_settings) as client:
-        monkeypatch.setattr(Bundle, "load", lambda folder: 1 / 0)
+        monkeypatch.setattr(Bundle, "load", fail)
         link(models, copy_of(models, "another"))
-        time.sleep(0.8)  # a look
+        assert looked.wait(PATIENCE)
         assert client.get("/model").json()["deployment"] != "another"
         monkeypatch.setattr(Bundle, "load", real)
-        wait_for(client, "/model", '"another"')
+        wait_for("it is followed", lambda: client.get("/model").json()["deployment"] == "another")
 
 
 def test_a_request_is_answered_wholly_by_one_model(api_settings: Settings, models: Path, customer: dict[str, Any]):

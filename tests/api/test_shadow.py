@@ -19,7 +19,9 @@ from churnops.schema import Columns
 from churnops.settings import Settings
 from tests.support.api import a_customer, assert_problem, client_of, service_of
 from tests.support.experiments import start_with_threshold
-from tests.support.processes import wait_for
+from tests.support.processes import PATIENCE
+
+pytestmark = pytest.mark.usefixtures("quiet")  # the service scores and looks only when a test asks for it
 
 
 @pytest.fixture
@@ -29,11 +31,8 @@ def shadow(api_settings: Settings) -> Experiment:
 
 @pytest.fixture
 def client(api_settings: Settings, shadow: Experiment, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
-    """A client of a service that scores only when a test asks for it."""
-    monkeypatch.setattr(module, "SCORE_SECONDS", 3600.0)
     monkeypatch.setattr(module, "COUNT_SECONDS", 0.0)
     with client_of(api_settings) as client:
-        wait_for("the challenger is loaded", lambda: service_of(client).challenger.current)
         yield client
 
 
@@ -102,7 +101,7 @@ def test_a_hanging_challenger_costs_no_answer(client: TestClient, monkeypatch: p
     client.post("/predict", json=a_customer())
     scoring = Thread(target=service_of(client).shadow.score)
     scoring.start()
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE)
     try:
         with ThreadPoolExecutor(8) as clients:
             answers = clients.map(lambda n: client.post("/predict", json=a_customer(customer_id=f"C-{n}")), range(100))
@@ -132,11 +131,9 @@ def test_customers_beyond_the_list_are_dropped_and_counted(client: TestClient, m
     assert dropped(client, "list full") == 3
 
 
-def test_only_a_share_of_the_customers_takes_part(api_settings: Settings, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "SCORE_SECONDS", 3600.0)
+def test_only_a_share_of_the_customers_takes_part(api_settings: Settings):
     start_with_threshold(api_settings, share=0.3)
     with client_of(api_settings) as client:
-        wait_for("the challenger is loaded", lambda: service_of(client).challenger.current)
         customers = [a_customer(customer_id=f"C-{number}") for number in range(200)]
         for _ in range(2):
             client.post("/predict/batch", json=customers)

@@ -28,6 +28,7 @@ from churnops.pipelines.run_all import RunSummary
 from churnops.settings import Settings
 from tests.support.api import LOCAL, a_customer, assert_problem, client_of, recorded
 from tests.support.api_server import Server, serving
+from tests.support.processes import PATIENCE, wait_for
 from tests.support.projects import RAW, deployed
 from tests.support.uploads import CSV, KINDS, NDJSON, PARQUET, from_file, send, to_file
 
@@ -387,15 +388,6 @@ def temporary_files(server: tuple[Server, Settings]) -> list[str]:
     return [path for path in found if path.startswith(f"{settings.root}/tmp/#")]
 
 
-def eventually(holds: Any, seconds: float = 20.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if holds():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def body_of(answer: bytes) -> bytes:
     """Undo chunked transfer; fail where the last chunk is missing."""
     rest, body = answer.partition(b"\r\n\r\n")[2], b""
@@ -452,7 +444,7 @@ def test_clients_that_leave_give_their_places_back(server: tuple[Server, Setting
                         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
                     else:
                         time.sleep(float(wait))
-    assert eventually(lambda: temporary_files(server) == [])
+            wait_for("its place is free", lambda: temporary_files(server) == [])
     small = to_file(CSV, customers(2))
     for _ in range(uploads.AT_ONCE + 1):
         assert service.send(head(CSV, len(small)) + small, timeout=300).startswith(b"HTTP/1.1 200")
@@ -466,7 +458,7 @@ def test_more_uploads_than_places_are_refused(server: tuple[Server, Settings]):
         for _ in range(uploads.AT_ONCE):
             waiting.append(socket.create_connection(("127.0.0.1", service.port), timeout=300))
             waiting[-1].sendall(head(CSV, len(content)) + content[:10])
-        assert eventually(lambda: len(temporary_files(server)) == uploads.AT_ONCE)
+        wait_for("all places are taken", lambda: len(temporary_files(server)) == uploads.AT_ONCE)
         refused = service.send(head(CSV, len(content)) + content)
         assert refused.startswith(b"HTTP/1.1 503")
         assert b"retry-after: 5" in refused.lower()
@@ -494,13 +486,13 @@ def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server,
         first = connection.recv(1000)
         thread.join()
         assert first.startswith(b"HTTP/1.1 200")
-        with sqlite3.connect(settings.path("journal.db"), timeout=30) as database:
+        with sqlite3.connect(settings.path("journal.db"), timeout=PATIENCE) as database:
             database.execute("DROP TABLE predictions")
         database.close()
         answer = first + receive_all(connection)
     with pytest.raises(ConnectionError):
         body_of(answer)
-    assert eventually(lambda: temporary_files(server) == [])
+    wait_for("its place is free", lambda: temporary_files(server) == [])
     live = service.send(b"GET /health/live HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
     assert live.startswith(b"HTTP/1.1 200")
 
@@ -509,7 +501,7 @@ def test_a_journal_that_fails_midway_breaks_the_connection(server: tuple[Server,
 def test_a_journal_that_fails_at_once_is_a_problem_or_a_cut_answer(
     client: TestClient, api_settings: Settings, kind: str
 ):
-    with sqlite3.connect(api_settings.path("journal.db"), timeout=30) as database:
+    with sqlite3.connect(api_settings.path("journal.db"), timeout=PATIENCE) as database:
         database.execute("DROP TABLE predictions")
     database.close()
     with pytest.raises(Exception, match="recorded") as failed:

@@ -1,6 +1,7 @@
 """The HTTP service in a process of its own."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churnops.settings import Settings
-from tests.support.processes import start, wait_for
+from tests.support.processes import PATIENCE, start, wait_for
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,21 @@ class Server:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
-    def send(self, *pieces: bytes, pause: float = 0.0, timeout: float = 20.0) -> bytes:
-        """Send bytes over a new connection; return all received bytes until it is closed or silent."""
-        received = []
+    def send(self, *pieces: bytes, pause: float = 0.0, timeout: float = PATIENCE) -> bytes:
+        """Send bytes over a new connection; return all received bytes until it is closed, or silent after an answer."""
+        received = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
             try:
                 for piece in pieces:
                     connection.sendall(piece)
                     time.sleep(pause)
                 while data := connection.recv(65536):
-                    received.append(data)
-                    if b"\r\n\r\n" in data:
+                    received += data
+                    if _is_whole(received):
                         connection.settimeout(0.3)
             except (TimeoutError, ConnectionError):
                 pass
-        return b"".join(received)
+        return received
 
 
 SERVE = """
@@ -86,6 +87,15 @@ def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Ite
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _is_whole(received: bytes) -> bool:
+    """Return whether the first answer is complete; an answer 100 (Continue) is none."""
+    head, end, body = received.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n").partition(b"\r\n\r\n")
+    if not end:
+        return False
+    length = re.search(rb"^content-length: *(\d+)", head, re.I | re.M)
+    return len(body) >= int(length[1]) if length else body.endswith(b"0\r\n\r\n")
 
 
 def wait_for_server(server: Server) -> None:

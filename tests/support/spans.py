@@ -6,6 +6,8 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.support.processes import PATIENCE
+
 Spans = Callable[[], Sequence[ReadableSpan]]
 
 
@@ -18,6 +20,7 @@ def kept_spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
         return exporters[-1]
 
     monkeypatch.setattr("churnops.traces.recorder.exporter", exporter)
+    monkeypatch.setattr("churnops.traces.recorder.FLUSH_SECONDS", PATIENCE)
     return lambda: [span for exporter in exporters for span in exporter.get_finished_spans()]
 
 
