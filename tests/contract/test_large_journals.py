@@ -13,6 +13,7 @@ from churnops.journal.call_lists import CallListStore, ListedCustomer
 from churnops.journal.clock import entries_ahead
 from churnops.journal.contacts import Contact, ContactLog
 from churnops.journal.newest_scores import follow_predictions
+from churnops.journal.partitions import next_months
 from churnops.journal.predictions import write_predictions
 from churnops.journal.ranked_scores import left_out, ranked_scores, recorded_inputs
 from churnops.journal.seen import unmatched_sentence
@@ -40,7 +41,8 @@ def asked(engine: Engine) -> Iterator[list[tuple[str, Any]]]:
 
 def pretend(engine: Engine) -> None:
     """Tell PostgreSQL's planner that tables are large; SQLite's plans do not depend on the number of rows."""
-    times = [datetime.now(UTC) + months * 31 * DAY for months in (-9, -1, 0, 1, 2)]  # a row in each partition
+    now = datetime.now(UTC)
+    times = [now - 9 * 31 * DAY, now - 31 * DAY, now, *next_months(now)]  # a row in each partition
     write_predictions(engine, [a_prediction(at) for at in times])
     Journal(engine, label_horizon=HORIZON).record_labels([Label(True, customer_id="c1")])
     while follow_predictions(engine, None):

@@ -22,7 +22,8 @@ def partitions(engine: Engine) -> dict[str, int]:
 
 @pytest.mark.parametrize("url", LASTING, indirect=True)
 def test_a_month_is_made_with_the_rows_that_had_none(engine: Engine):
-    rows = [a_prediction(FAR), a_prediction(FAR + timedelta(minutes=1)), a_prediction(datetime.now(UTC))]
+    now = datetime.now(UTC)
+    rows = [a_prediction(FAR), a_prediction(FAR + timedelta(minutes=1)), a_prediction(now)]
     write_predictions(engine, rows)
     ensure_partitions(engine, datetime(2199, 10, 31, tzinfo=UTC))
     ensure_partitions(engine, datetime(2199, 10, 31, tzinfo=UTC))
@@ -30,5 +31,5 @@ def test_a_month_is_made_with_the_rows_that_had_none(engine: Engine):
     assert [found.row for row in rows if (found := journal.prediction(row.id))] == rows
     write_predictions(engine, rows)  # again
     if engine.dialect.name == "postgresql":
-        present = f"predictions_{datetime.now(UTC):%Y_%m}"
+        present = f"predictions_{now:%Y_%m}"
         assert partitions(engine) == {"predictions_2199_12": 1, "predictions_default": 1, present: 1}

@@ -14,6 +14,7 @@ from churnops.journal import open_database
 from churnops.journal.keys import KeyStore
 from churnops.journal.sqlite_log import SqliteLog
 from tests.support.journals import write
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -119,7 +120,10 @@ def test_a_log_that_always_grows_is_moved_in_the_end(
     assert log._progress().moved == 0
 
 
-def test_a_writer_does_not_put_the_move_off(engine: Engine, log: SqliteLog, path: Path):
+def test_a_writer_does_not_put_the_move_off(
+    engine: Engine, log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("churnops.journal.sqlite_log.MARK_MILLISECONDS", round(1000 * PATIENCE))
     write(engine)
     log.rest()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
