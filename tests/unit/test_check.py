@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from churnops.model import Bundle
+from churnops.retraining import check
 from churnops.retraining.check import MAX_ANSWER_BYTES, Check, check_deployment
 from churnops.training.train import TrainedModels
 from churnops.wire import PROBLEM
+from tests.support.clocks import Clock
 from tests.support.processes import free_port
 
 KEY = "churnops_0123456789ab_hunter2hunter2hunter2hunter2hunter2hunter2h"
-SECONDS = 0.5  # where time decides
-ENOUGH = 60.0  # where it must not
+SECONDS = 0.5  # for a server that may not answer at all
+ENOUGH = 60.0
 
 
 SOME = {
@@ -35,6 +37,20 @@ SOME = {
 @pytest.fixture(scope="module")
 def bundle(trained: TrainedModels) -> Bundle:
     return trained.refit
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Three answers in `ENOUGH` seconds, however long they take here."""
+    clock = Clock()
+    monkeypatch.setattr(check, "time", clock)
+    monkeypatch.setattr(check, "PAUSE_SECONDS", ENOUGH / 3)
+    return clock
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(check, "ANSWER_SECONDS", ENOUGH)
 
 
 @dataclass
@@ -141,23 +157,28 @@ def test_the_check_waits_for_the_model_and_restarts_its_five_answers(bundle: Bun
     assert len(server.asked) == 4 + 5
 
 
-def test_a_slow_server_passes_with_the_rows_there_was_time_for(bundle: Bundle):
+@pytest.mark.parametrize(("each", "words"), [(45.0, "rows, once"), (15.0, "rows, 2 times"), (0.0, "rows, 3 times")])
+def test_a_slow_server_passes_with_the_answers_there_was_time_for(
+    bundle: Bundle, clock: Clock, each: float, words: str
+):
     def slowly(connection: socket.socket, _number: int) -> None:
-        time.sleep(0.7)
+        clock.seconds += each
         connection.sendall(http(200, right(bundle)))
 
-    found, server = checked(bundle, slowly, seconds=2)
+    found, _ = checked(bundle, slowly, seconds=ENOUGH)
     assert found.status == "passed"
-    assert found.reason.endswith({1: "rows, once", 2: "rows, 2 times", 3: "rows, 3 times"}[len(server.asked)])
+    assert found.reason.endswith(words)
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_rate_limit_does_not_fail_the_check(bundle: Bundle):
     busy, new = problem(429, "rate-limit", "more than 1 requests a second"), http(200, right(bundle))
-    assert checked(bundle, says(busy))[0].status == "not reached"
-    found, _ = checked(bundle, says(new, busy))
+    assert checked(bundle, says(busy), seconds=ENOUGH)[0].status == "not reached"
+    found, _ = checked(bundle, says(new, busy), seconds=ENOUGH)
     assert found.status == "passed"
     assert found.reason.endswith("probe rows, once")
-    assert checked(bundle, says(http(200, right(bundle, model_version="old-1")), busy))[0].status == "failed"
+    old = http(200, right(bundle, model_version="old-1"))
+    assert checked(bundle, says(old, busy), seconds=ENOUGH)[0].status == "failed"
 
 
 @pytest.mark.parametrize("off", [2e-9, -2e-9, 0.5, float("nan"), float("inf"), 10**400])
@@ -184,6 +205,7 @@ def test_another_number_of_answers_is_a_failure(bundle: Bundle, answers: Callabl
     assert "answers with" in found.reason
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -195,12 +217,13 @@ def test_another_number_of_answers_is_a_failure(bundle: Bundle, answers: Callabl
     ids=["500", "503", "422", "long"],
 )
 def test_a_problem_that_stays_is_a_failure(bundle: Bundle, answer: bytes, words: str):
-    found, server = checked(bundle, says(answer))
+    found, server = checked(bundle, says(answer), seconds=ENOUGH)
     assert (found.status, found.rows) == ("failed", 0)
     assert words in found.reason
     assert server.asked[-1].startswith(b"GET /health/ready")
 
 
+@pytest.mark.usefixtures("clock")
 def test_a_model_that_stays_is_a_failure_naming_both_and_the_refusal(bundle: Bundle):
     def speak(connection: socket.socket, number: int) -> None:
         if server.asked[number - 1].startswith(b"GET /health/ready"):
@@ -210,7 +233,7 @@ def test_a_model_that_stays_is_a_failure_naming_both_and_the_refusal(bundle: Bun
             connection.sendall(http(200, right(bundle, model_version="old-1")))
 
     with impostor(speak) as server:
-        found = check_deployment(bundle, server.url, seconds=SECONDS)
+        found = check_deployment(bundle, server.url, seconds=ENOUGH)
     assert found.status == "failed"
     assert f"answers with old-1, not with {bundle.version_name}" in found.reason
     assert found.reason.endswith(": the newest deployment is refused: estimator.npz was changed")
@@ -245,9 +268,10 @@ def test_another_program_at_the_address_does_not_fail_the_check(bundle: Bundle, 
     assert (found.status, found.rows) == ("not reached", 0)
 
 
+@pytest.mark.usefixtures("clock")
 def test_the_api_that_goes_away_after_it_answered_is_a_failure(bundle: Bundle):
     for gone in (b"", http(502, b"Bad Gateway", kind="text/html")):
-        found, _ = checked(bundle, says(http(200, right(bundle, model_version="old-1")), gone))
+        found, _ = checked(bundle, says(http(200, right(bundle, model_version="old-1")), gone), seconds=ENOUGH)
         assert found.status == "failed"
 
 
@@ -295,9 +319,10 @@ def test_a_silent_server_does_not_block_the_check(bundle: Bundle):
     assert "does not answer within" in found.reason
 
 
+@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "[::1]:{port}", "localhost:{port}", "nowhere.invalid"])
 def test_where_nothing_listens_there_is_no_answer(bundle: Bundle, host: str):
-    found = check_deployment(bundle, "http://" + host.format(port=free_port()), key=KEY, seconds=SECONDS)
+    found = check_deployment(bundle, "http://" + host.format(port=free_port()), key=KEY, seconds=ENOUGH)
     assert found.status == "not reached"
     assert "does not answer (" in found.reason
 

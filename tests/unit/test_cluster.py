@@ -11,6 +11,7 @@ import pytest
 
 from churnops.cluster import completed, dask_workers, open_workers
 from churnops.errors import ClusterError, DataError
+from tests.support.processes import PATIENCE
 
 
 def test_few_tasks_are_held_and_results_come_as_completed():
@@ -18,7 +19,7 @@ def test_few_tasks_are_held_and_results_come_as_completed():
 
     def task(number: int) -> int:
         if number == 0:
-            first_may_end.wait(60)
+            first_may_end.wait(PATIENCE)
         return number
 
     def tasks() -> Iterator[tuple[int]]:

@@ -10,6 +10,7 @@ from churnops.journal.replicas import ReplicaProcess
 from churnops.registry.replicas import AWAY, FOLLOW, State, late, replicas_of, summary_of
 from churnops.retraining import follow
 from churnops.retraining.follow import check_replicas
+from tests.support.clocks import Clock
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -76,20 +77,20 @@ class Store:
         ([[]], "passed", ""),
         ([[(OLD, SECOND)], [(NEW, SECOND)]], "passed", "replicas that answer with it: 1 of 1"),
         ([[(OLD, SECOND)], [(REFUSING, SECOND)]], "failed", f"{NAME} refuses it: its hash differs"),
-        ([[(OLD, 0 * SECOND)]], "failed", f"{NAME} answers with tree-1, after 0.05 seconds"),
+        ([[(OLD, 0 * SECOND)]], "failed", f"{NAME} answers with tree-1, after 1 seconds"),
         ([[(OLD, SECOND)]], "passed", f"replicas that answer with it: 0 of 1; {NAME} last reported 1 s ago"),
         ([[(OLD, 0 * SECOND)], []], "passed", ""),
     ],
 )
 def test_the_check_waits_for_every_replica(monkeypatch, looks: Sequence[Sequence[Seen]], status: str, reason: str):
-    monkeypatch.setattr(follow, "PAUSE_SECONDS", 0.01)
-    check = check_replicas(Store(*looks), "new", 0.05)
+    monkeypatch.setattr(follow, "time", Clock())
+    check = check_replicas(Store(*looks), "new", 1.0)
     assert (check.status, check.reason) == (status, reason)
 
 
 @pytest.mark.parametrize("others", [[], [(replace(NEW, id="b"), SECOND)]], ids=["replica", "worker"])
 def test_a_killed_one_is_waited_for_only_until_it_is_away(monkeypatch, others: Sequence[Seen]):
-    monkeypatch.setattr(follow, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "time", Clock())
     looks = [[(OLD, AWAY + seconds * SECOND), *others] for seconds in (-2, -1, 0)]
     check = check_replicas(Store(*looks), "new", 30.0)
     assert check.status == "passed"

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from churnops import traces
 from churnops.errors import ChurnopsError, DataError
 from tests.support.collector import collecting, tree
-from tests.support.processes import free_port
+from tests.support.processes import PATIENCE, free_port
 from tests.support.spans import kept_spans, named, paths
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -73,6 +73,7 @@ def test_an_error_is_recorded_by_its_class_alone(monkeypatch: pytest.MonkeyPatch
 
 def test_spans_reach_a_collector_under_the_name_of_the_variables(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=shop")
+    monkeypatch.setattr("churnops.traces.recorder.FLUSH_SECONDS", PATIENCE)
     with collecting() as collector:
         for name, value in collector.variables().items():
             monkeypatch.setenv(name, value)
@@ -91,6 +92,7 @@ def test_a_dead_collector_costs_one_warning(
 ):
     monkeypatch.setenv(ENDPOINT, f"http://ann:hunter2@127.0.0.1:{free_port()}")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
+    monkeypatch.setattr("churnops.traces.recorder.FLUSH_SECONDS", PATIENCE)
     monitor(Options())
     lines = [record.getMessage() for record in caplog.records if record.name.startswith(("churnops", "opentelemetry"))]
     assert len(lines) == 2
