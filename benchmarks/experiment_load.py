@@ -15,7 +15,7 @@ from churnops.project import Project
 from churnops.settings import load_settings
 
 SECONDS = 5  # of load, in a round
-FOLLOW_SECONDS = 5.0  # until the service has followed the table of experiments
+FOLLOW_SECONDS = 15.0  # after the start or stop: the model is loaded, and a first look at the evidence taken
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def serving(folder: Path, port: int, application: str, **environment: str) -> It
         os.environ
         | {
             "CHURNOPS_CONFIG": str(folder / "config.yaml"),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
         }

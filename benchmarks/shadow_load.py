@@ -2,7 +2,7 @@
 
 import statistics
 
-from benchmarks.experiment_load import SECONDS, load_in_turns
+from benchmarks.experiment_load import FOLLOW_SECONDS, SECONDS, load_in_turns
 from benchmarks.harness import Claim, Result
 from benchmarks.serving import CONNECTIONS
 from churnops.project import Project
@@ -24,8 +24,9 @@ def measure() -> Result:
         title="Shadow: load",
         about=(
             "`POST /predict` as under Serving, with a shadow of all customers on and off in turns: "
-            f"{SECONDS} s a round, {ROUNDS} rounds, median of the rounds' ratios. The challenger is as large as the "
-            "deployed random forest, and service and challenger have the same core."
+            f"{SECONDS} s a round, {FOLLOW_SECONDS:g} s after each start or stop, {ROUNDS} rounds, median of the "
+            "rounds' ratios. The challenger is as large as the deployed random forest, and service and challenger have "
+            "the same core."
         ),
         claims=[
             Claim("requests/s with a shadow, share of those without", rates.ratio, "", 0.85, at_least=True),

@@ -6,7 +6,7 @@
 import os
 import statistics
 
-from benchmarks.experiment_load import SECONDS, load_in_turns
+from benchmarks.experiment_load import FOLLOW_SECONDS, SECONDS, load_in_turns
 from benchmarks.harness import Claim, Result
 from benchmarks.serving import CONNECTIONS
 
@@ -22,7 +22,8 @@ def measure() -> Result:
         title="Split: load",
         about=(
             f"`POST /predict` as under Serving, with a split of share {SHARE:g} on and off in turns: {SECONDS} s a "
-            f"round, {ROUNDS} rounds, median of the rounds' ratios. The challenger is as large as the deployed model."
+            f"round, {FOLLOW_SECONDS:g} s after each start or stop, {ROUNDS} rounds, median of the rounds' ratios. The "
+            "challenger is as large as the deployed model."
         ),
         claims=[
             Claim("requests/s with a split, share of those without", rates.ratio, "", 0.95, at_least=True),

@@ -1,16 +1,20 @@
 """A shadow in the service: both scores are recorded, and nothing that it does reaches an answer."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
 from churnops.api import shadow as module
+from churnops.errors import JournalError
 from churnops.experiments.shadow import look_at
+from churnops.journal import JournalWriter
 from churnops.journal.experiments import Experiment
 from churnops.model import Bundle
 from churnops.model.prediction import Prediction
@@ -39,7 +43,7 @@ def client(api_settings: Settings, shadow: Experiment, monkeypatch: pytest.Monke
 def scored(client: TestClient) -> list[tuple[str, str | None, float, float]]:
     """Score the waiting customers; return all rows of the journal."""
     service = service_of(client)
-    service.shadow.score()
+    client.portal.call(service.shadow.score)
     with service.project.engine.connect() as connection:
         columns = "id, customer_id, champion, challenger"
         rows = connection.exec_driver_sql(f"SELECT {columns} FROM shadow_scores ORDER BY at, id").all()
@@ -99,7 +103,7 @@ def test_a_hanging_challenger_costs_no_answer(client: TestClient, monkeypatch: p
 
     monkeypatch.setattr(Bundle, "predict", hanging)
     client.post("/predict", json=a_customer())
-    scoring = Thread(target=service_of(client).shadow.score)
+    scoring = Thread(target=client.portal.call, args=(service_of(client).shadow.score,))
     scoring.start()
     assert begun.wait(PATIENCE)
     try:
@@ -109,8 +113,42 @@ def test_a_hanging_challenger_costs_no_answer(client: TestClient, monkeypatch: p
     finally:
         hang.set()
         scoring.join()
-    assert len(scored(client)) == 11
-    assert dropped(client, "list full") == 90
+    assert len(scored(client)) == 10
+    assert dropped(client, "list full") == 91
+
+
+def test_customers_that_wait_at_the_end_are_scored(api_settings: Settings, client: TestClient):
+    """Also those that the challenger is at work on when the service is told to stop."""
+    client.post("/predict/batch", json=[a_customer(customer_id=f"C-{n}") for n in range(30)])
+    shadow = service_of(client).shadow
+
+    async def stop_at_work() -> None:
+        scoring = asyncio.create_task(shadow.score())
+        await asyncio.sleep(0)
+        scoring.cancel()
+        await asyncio.gather(scoring, return_exceptions=True)
+
+    client.portal.call(stop_at_work)
+    client.__exit__(None, None, None)
+    with Project.open(api_settings) as project:
+        assert project.shadow_scores.count(1) == 30
+
+
+def test_scores_that_cannot_be_written_are_counted(client: TestClient, monkeypatch: pytest.MonkeyPatch):
+    """Those of the same step that were written are not."""
+    monkeypatch.setattr(module, "WRITE_ROWS", 2)
+    client.post("/predict/batch", json=[a_customer(customer_id=f"C-{n}") for n in range(5)])
+    append, calls = JournalWriter.append, []
+
+    async def fail_at_second(self: JournalWriter, rows: Any, *args: Any, **kinds: Any) -> None:
+        calls.append(rows)
+        if len(calls) == 2:
+            raise JournalError("the disk is full")
+        await append(self, rows, *args, **kinds)
+
+    monkeypatch.setattr(JournalWriter, "append", fail_at_second)
+    assert [row[1] for row in scored(client)] == ["C-0", "C-1"]
+    assert dropped(client, "failed") == 3
 
 
 def test_a_challenger_without_files_costs_no_answer(client: TestClient, shadow: Experiment, api_settings: Settings):

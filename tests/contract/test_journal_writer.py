@@ -15,6 +15,8 @@ from sqlalchemy import Engine, event, select
 
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
+from churnops.journal.database import is_sqlite_file
+from churnops.journal.shadow_scores import ShadowScore, ShadowScores
 from churnops.journal.tables import predictions
 from churnops.journal.writer import LOOP_ROWS
 from churnops.traces import command, recording
@@ -74,6 +76,24 @@ def test_appends_that_wait_share_a_commit(engine: Engine):
 
     with_writer(engine, use)
     assert len(stored(engine)) == 200
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_scores_of_a_shadow_share_the_commit_of_answers(engine: Engine, inline: bool):
+    scores = [ShadowScore(f"id-{n}", 1, n, None, 0.25, 0.75) for n in range(3)]
+    stored_scores = ShadowScores(engine)
+
+    async def use(writer: JournalWriter) -> None:
+        with counted_commits(engine) as commits:
+            await asyncio.gather(writer.append([a_prediction()]), writer.append((), scores=scores))
+        assert len(commits) == (0 if inline and is_sqlite_file(engine) else 1)  # the loop's commits are not counted
+        assert stored_scores.count(1) == 3
+        await writer.append((), scores=scores)  # again, as after a cancelled one
+        assert writer.pending == 0
+
+    with_writer(engine, use, inline=inline)
+    assert stored_scores.count(1) == 3
+    assert len(stored(engine)) == 1
 
 
 def test_a_shared_commit_is_linked_with_the_traces_that_it_serves(engine: Engine, monkeypatch: pytest.MonkeyPatch):

@@ -82,7 +82,7 @@ class Service:
         self.challenger = ServedChallenger(project.experiments, self._place, simulated=settings.demonstration)
         seconds = settings.api.challenger_milliseconds / 1000
         self.split = SplitAnswers(self.challenger, project.experiments, metrics, seconds, self._announce_slow)
-        self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, metrics.shadow)
+        self.shadow = Shadow(self.challenger, project.experiments, project.shadow_scores, self._writer, metrics.shadow)
         self.recorder = Recorder(
             self._writer, metrics, self.split.exposures, self.shadow.add, required=settings.journal.required
         )

@@ -187,13 +187,14 @@ class SplitAnswers:
                 continue
             arm = arm_of(experiment.id, experiment.share, row.customer_id)
             fell_back = arm == "challenger" and model == experiment.champion
-            counts[FELL_BACK] += fell_back
+            if fell_back:
+                counts[FELL_BACK] += 1
             self._metrics.split_answers.labels(arm, row.layout.model_version).inc()
             exposures.append(
                 Exposure(experiment.id, row.customer_id, row.id, microseconds(row.at), arm == "challenger", fell_back)
             )
-        self._metrics.split_without_id.inc(counts[WITHOUT_ID])
-        if any(counts.values()):
+        if counts:
+            self._metrics.split_without_id.inc(counts[WITHOUT_ID])
             with self._lock:
                 self._counts.setdefault(experiment.id, Counter()).update(counts)
         return exposures

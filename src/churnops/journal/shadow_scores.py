@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Engine, Select, bindparam, func, or_, select
+from sqlalchemy import Connection, Engine, Select, bindparam, func, or_, select
 
 from churnops.journal.database import answering
 from churnops.journal.inserts import insert_rows
@@ -58,7 +58,7 @@ class ShadowScores:
     def write(self, scores: Sequence[ShadowScore]) -> None:
         """Write scores in one transaction, without those that are in the journal already."""
         with answering(), self._engine.begin() as connection:
-            insert_rows(connection, shadow_scores.name, ShadowScore._fields, scores, skip_known=True)
+            insert_scores(connection, scores)
 
     def count(self, experiment: int) -> int:
         """Return the number of an experiment's scores."""
@@ -83,6 +83,11 @@ class ShadowScores:
             ids, champion, challenger = columns[JOINED:]
             yield DueScores(outcomes, columns[1], ids, np.array(champion), np.array(challenger))
             place |= {"at": columns[0][-1], "id": ids[-1]}
+
+
+def insert_scores(connection: Connection, scores: Sequence[ShadowScore]) -> None:
+    """Insert scores in the caller's transaction, without those that are in the journal already."""
+    insert_rows(connection, shadow_scores.name, ShadowScore._fields, scores, skip_known=True)
 
 
 @cache

@@ -24,7 +24,8 @@ from sqlalchemy.exc import (
 from churnops.errors import JournalError
 from churnops.journal.database import commit_directly, is_sqlite_file, reason
 from churnops.journal.exposures import Exposure
-from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing, write_predictions
+from churnops.journal.predictions import PredictionRow, insert_predictions, write_nothing
+from churnops.journal.shadow_scores import ShadowScore, insert_scores
 from churnops.traces import current, shared_span
 
 if TYPE_CHECKING:
@@ -48,8 +49,14 @@ class _Append(NamedTuple):
     at: float
     rows: Sequence[PredictionRow]
     exposures: Sequence[Exposure]
+    scores: Sequence[ShadowScore]
     written: asyncio.Future[None]
     span: "Span | None"
+
+    @property
+    def size(self) -> int:
+        """Number of rows that the append keeps waiting."""
+        return len(self.rows) + len(self.scores)
 
 
 class JournalWriter:
@@ -98,10 +105,17 @@ class JournalWriter:
         """Number of uncommitted rows."""
         return self._pending
 
-    async def append(self, rows: Sequence[PredictionRow], exposures: Sequence[Exposure] = ()) -> None:
+    async def append(
+        self,
+        rows: Sequence[PredictionRow],
+        exposures: Sequence[Exposure] = (),
+        *,
+        scores: Sequence[ShadowScore] = (),
+    ) -> None:
         """Write rows, without those whose id is in the journal already; return when they are committed.
 
-        `exposures` are those of the rows in a split: they are in the same transaction.
+        `exposures` are those of the rows in a split: they are in the same transaction. `scores` are those of a shadow,
+        for earlier rows.
 
         If the caller is cancelled, the rows may still be written.
 
@@ -112,16 +126,17 @@ class JournalWriter:
         """
         if self._closed:
             raise JournalError("the journal is closed: the service is stopping")
-        if self._pending + len(rows) > self._max_pending:
+        size = len(rows) + len(scores)
+        if self._pending + size > self._max_pending:
             raise JournalError(
                 f"the journal is behind: {self._pending} rows wait, the limit is {self._max_pending}: try again later"
             )
-        if not rows:
+        if not size:
             return
         loop = asyncio.get_running_loop()
         written = loop.create_future()
-        self._pending += len(rows)
-        self._waiting.append(_Append(time.monotonic(), rows, exposures, written, current()))
+        self._pending += size
+        self._waiting.append(_Append(time.monotonic(), rows, exposures, scores, written, current()))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._hand_over)  # after the loop's present callbacks, which may append too
@@ -146,14 +161,14 @@ class JournalWriter:
         """Commit the next group, or give it to the thread."""
         size = count = 0
         for append in self._waiting:
-            size += len(append.rows)
+            size += append.size
             if count and size > MAX_GROUP_ROWS:
                 break
             count += 1
         group = self._waiting[:count]
         self._waiting = self._waiting[count:]
         self._handed_over = group
-        on_loop = self._inline and sum(len(append.rows) for append in group) <= LOOP_ROWS
+        on_loop = self._inline and sum(append.size for append in group) <= LOOP_ROWS
         if on_loop and self._committed_on_loop(group):
             self._deliver(group, [None] * len(group))
         else:
@@ -168,7 +183,7 @@ class JournalWriter:
                 self._connection.exec_driver_sql("PRAGMA wal_autocheckpoint=0")
                 self._connection.rollback()
             with shared_span(COMMIT, group, self._about):
-                commit_directly(self._connection, partial(insert_predictions, self._connection, *_contents(group)))
+                commit_directly(self._connection, partial(_insert, self._connection, group))
             self._note(None)
         except (OperationalError, sqlite3.OperationalError):  # another process is writing
             return False
@@ -195,7 +210,7 @@ class JournalWriter:
         """Write a group and return each append's error. Raises nothing, because the thread must go on."""
         try:
             with shared_span(COMMIT, group, self._about):
-                self._commit(*_contents(group))
+                self._commit(group)
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
@@ -239,19 +254,23 @@ class JournalWriter:
         if self._failure is not None:
             raise JournalError(f"the journal cannot be written: {self._failure}")
 
-    def _commit(self, rows: list[PredictionRow], exposures: list[Exposure]) -> None:
+    def _commit(self, group: list[_Append]) -> None:
         try:
-            write_predictions(self._engine, rows, exposures)
+            self._commit_once(group)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
             # The server may have restarted. Repeating is safe, because rows that are already there are skipped.
-            write_predictions(self._engine, rows, exposures)
+            self._commit_once(group)
+
+    def _commit_once(self, group: list[_Append]) -> None:
+        with self._engine.begin() as connection:
+            _insert(connection, group)
 
     def _deliver(self, group: list[_Append], errors: list[JournalError | None]) -> None:
         self._busy = bool(self._waiting)
         for append, error in zip(group, errors, strict=True):
-            self._pending -= len(append.rows)
+            self._pending -= append.size
             if append.written.done():  # cancelled
                 continue
             if error is None:
@@ -265,9 +284,11 @@ class JournalWriter:
 _WRONG_VALUE = (DataError, IntegrityError, InterfaceError)
 
 
-def _contents(group: Sequence[_Append]) -> tuple[list[PredictionRow], list[Exposure]]:
-    """Return the rows and exposures of a group."""
-    return [row for append in group for row in append.rows], [one for append in group for one in append.exposures]
+def _insert(connection: Connection, group: Sequence[_Append]) -> None:
+    """Insert the rows of a group in the caller's transaction."""
+    rows = [row for append in group for row in append.rows]
+    insert_predictions(connection, rows, [one for append in group for one in append.exposures])
+    insert_scores(connection, [one for append in group for one in append.scores])
 
 
 def _expire(written: asyncio.Future[None]) -> None:
