@@ -14,19 +14,18 @@ demo: .venv/ready  ## the closed loop on simulated customers: drift, alert, retr
 	rm -rf churnops-demo
 	$(BIN)/churnops demo
 
-# The many processes of the tests start sooner from bytecode.
 test: .venv/ready-dev  ## all tests; installs the programs that they need (see scripts/test_parts.sh)
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 3 --ignore=tests/engines --ignore=tests/deploy
+	bash scripts/run_tests.sh -n 3 --ignore=tests/engines --ignore=tests/deploy
 
 engines: .venv/ready-dev  ## tests with other programs: Dask, object stores, replicas behind a proxy, Spark, Feast; and of the wheel
 	bash scripts/test_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 tests/engines
+	bash scripts/run_tests.sh -n 2 tests/engines
 
 check-deploy: .venv/ready-dev  ## check the files in deploy/ and the pipelines; build the images, and run them as compose.yaml does
 	bash scripts/test_parts.sh
 	bash scripts/deploy_parts.sh
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --log-cli-level=INFO tests/deploy
+	bash scripts/run_tests.sh --log-cli-level=INFO tests/deploy
 	@sed -n '/^## Never run/,$$p' deploy/README.md
 
 check-feast: .venv/ready-dev  ## rows that Feast joins and serves, compared with ours on 200,000 rows (minutes; make engines: 2,000)
