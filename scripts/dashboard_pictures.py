@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page
 
 WIDTH, TALLEST = 1280, 1800
 MAX_BYTES = 300_000
+LIMIT = 180_000  # milliseconds for a click, or for the first page of a dashboard
 SHOWN = {
     "Call list": "/",
     "Policy": "/policy",
@@ -23,6 +24,7 @@ def photograph_pages(browser: Browser, dashboard: str, images: Path) -> None:
     """Take a picture of each page of the dashboard at an address."""
     for name, address in SHOWN.items():
         tab = browser.new_page(viewport={"width": WIDTH, "height": 900}, color_scheme="light")
+        tab.set_default_timeout(LIMIT)
         tab.goto(f"{dashboard}{address}")
         shown(tab, name)
         if name == "Predict":

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.screen import ATTACK, Look, Screen
+from tests.support.screen import ATTACK, Look
 
 pytestmark = pytest.mark.needs("chromium")
 SECTIONS = ("Segments", "Distributions", "Correlations", "Drivers", "Calibration", "Reach", "Offer")
@@ -22,7 +22,7 @@ def test_every_section_shows_a_figure_with_an_explanation(look: Look, lived_in: 
 
 def test_a_state_of_a_strange_name_is_a_label_like_any_other(look: Look, lived_in: str):
     screen = look(lived_in).open("Analysis")
-    choose(screen, "Compare customers by", "State")
+    screen.choose("Compare customers by", "State")
     screen.says(re.escape(ATTACK[:20]))  # as much of it as an axis has room for
 
 
@@ -37,10 +37,3 @@ def test_an_offer_that_costs_more_than_it_brings_is_for_nobody(look: Look, lived
     dear = values.all_inner_texts()
     assert len(cheap) == len(dear) == 4
     assert int(cheap[1].replace(",", "")) > int(dear[1].replace(",", "")) == 0
-
-
-def choose(screen: Screen, label: str, choice: str) -> None:
-    """Choose from a list."""
-    screen.page.get_by_role("combobox", name=label).click()
-    screen.page.get_by_role("option", name=choice, exact=True).click()
-    screen.settled()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from churnops.settings import Settings
-from tests.support.screen import ATTACK
+from tests.support.screen import ATTACK, SECONDS
 from tests.support.serving import Server
 
 pytestmark = pytest.mark.needs("chromium")
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.needs("chromium")
 def test_the_documentation_is_readable_offline(browser: Browser, deployed: Settings, color: str):
     with Server(deployed) as server:
         context = browser.new_context(color_scheme=color, viewport={"width": 390, "height": 844})  # type: ignore[arg-type]
+        context.set_default_timeout(SECONDS)
         page = context.new_page()
         asked: list[str] = []
         complaints: list[str] = []
@@ -35,5 +36,5 @@ def test_the_documentation_is_readable_offline(browser: Browser, deployed: Setti
         )  # the style is in force
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         page.click("a[href='#Customer']")
-        assert page.url == f"{address}#Customer"
+        page.wait_for_url(f"{address}#Customer")
         context.close()

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from churnops.settings import Settings
+from tests.support.processes import PATIENCE
 from tests.support.projects import write_project
 from tests.support.screen import DASHBOARD, PAGES, STREAMLIT, Look, Screen, dashboard
 
@@ -66,7 +67,7 @@ def test_the_dashboard_answers_browsers_only(lived_in: str):
         f"{lived_in}/_stcore/agent/interact", b"{}", {"Content-Type": "application/json"}
     )
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     with refused.value as answer:
         assert answer.code >= 400
 

@@ -35,11 +35,6 @@ def test_the_best_policy_is_compared_and_used(look: Look, lived: Settings, tmp_p
 
 def test_segments_follow_the_column_and_results_are_above_the_form(look: Look, lived_in: str):
     screen = look(lived_in).open("Policy")
-    columns = screen.page.get_by_role("combobox", name="Compare customers by")
-    columns.scroll_into_view_if_needed()
-    screen.settled()  # figures are drawn when they are seen, and a list closes if they move it
-    columns.click()
-    screen.page.get_by_role("option", name="State", exact=True).click()
-    screen.settled().says("customers with State .* bring most")
+    screen.choose("Compare customers by", "State").says("customers with State .* bring most")
     headings = screen.page.get_by_role("heading").all_inner_texts()
     assert headings.index("What these customers would have brought") < headings.index("Assumptions")

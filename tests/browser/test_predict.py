@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,7 @@ from churnops.data.read import encode
 from churnops.data.validate import check_customers
 from churnops.model import Bundle
 from churnops.settings import Settings
-from churnops.words import percent, words
-from tests.support.processes import free_port, wait_for
+from churnops.words import number, percent, words
 from tests.support.projects import copied
 from tests.support.screen import ATTACK, ATTACKS, Look, Screen, dashboard
 from tests.support.serving import Server, sqlite_rows
@@ -35,12 +35,12 @@ def test_the_form_shows_the_apis_answer_and_reports_when_it_is_down(look: Look, 
     with Server(settings) as server:
         url = f"http://127.0.0.1:{server.port}"
         with dashboard(settings.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
-            screen = look(address).open()
-            screen.says(rf"Predictions by the API at {re.escape(url)}.*recorded")
+            screen = look(address)
+            screen.says_after(screen.open, rf"Predictions by the API at {re.escape(url)}.*recorded")
             screen.press("High risk")
             screen.page.get_by_label("Total day calls", exact=True).fill("97")
-            screen.press("Predict")
-            kept = recorded(settings, screen.says(r"Recorded as ([0-9a-f-]{36})")[1])
+            shown = screen.says_after(lambda: screen.press("Predict"), r"Recorded as ([0-9a-f-]{36})")
+            kept = recorded(settings, shown[1])
             assert kept["inputs"]["total_day_calls"] == 97
             again = server.ask("POST", "/predict", json.dumps(kept["inputs"]).encode()).json()
             assert again[SCORED] == kept["probability"]
@@ -55,16 +55,18 @@ def test_the_form_shows_the_apis_answer_and_reports_when_it_is_down(look: Look, 
             server.exit_code()
             screen.press("Predict")
             screen.says(DOWN)
-            wait_for("what it last said of its model is forgotten", lambda: re.search(DOWN, screen.open().text()))
+            screen.says_after(screen.open, DOWN)  # what the API last said of its model is forgotten
             assert "Traceback" not in screen.text()
 
 
 def test_without_an_api_one_line_gives_the_remedy(look: Look, lived: Settings):
-    url = f"http://127.0.0.1:{free_port()}"
-    with dashboard(lived.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
-        screen = look(address).open()
-        screen.says(rf"{re.escape(url)}.*`?churnops serve`?")
-        screen.go("Models").says("has been in production")  # the rest of the dashboard needs no API
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with dashboard(lived.root, CHURNOPS_DASHBOARD__API_URL=url) as address:
+            screen = look(address).open()
+            screen.says(rf"{re.escape(url)}.*`?churnops serve`?")
+            screen.go("Models").says("has been in production")  # the rest of the dashboard needs no API
 
 
 def test_a_slider_scores_anew_and_leaves_the_rest_of_the_page_alone(look: Look, lived_in: str):
@@ -79,7 +81,8 @@ def test_a_slider_scores_anew_and_leaves_the_rest_of_the_page_alone(look: Look, 
     slider.focus()
     for _ in range(20):
         slider.press("ArrowLeft")
-    screen.says(r"Total day minutes .* → ")
+    moved = number(float(slider.input_value()))
+    screen.says(rf"Total day minutes .* → {re.escape(moved)}(?!\d)")  # the last of several answers
     screen.settled()
     assert figure.evaluate("element => element.seen")
     assert screen.page.get_by_test_id("stMetricValue").first.inner_text() == before[0]

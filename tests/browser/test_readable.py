@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from churnops.model import Bundle
 from churnops.settings import Settings
@@ -96,7 +97,8 @@ def test_the_sidebar_has_name_icon_and_deployed_model(look: Look, lived: Setting
         assert f"Deployed model\n{version}" in sidebar.inner_text()
         assert "churnops" in sidebar.inner_text()
         logo = sidebar.get_by_test_id("stSidebarHeader").locator("img")
-        assert logo.evaluate("image => image.complete && image.naturalWidth") > 100
+        expect(logo).to_have_js_property("complete", True)
+        assert logo.evaluate("image => image.naturalWidth") > 100
         assert logo.bounding_box()["y"] < sidebar.get_by_test_id("stSidebarNav").bounding_box()["y"]  # type: ignore[index]
         icon = screen.page.locator("link[rel~=icon]").get_attribute("href")
         assert icon is not None

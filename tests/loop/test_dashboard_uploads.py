@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -57,7 +58,8 @@ def session(address: str) -> Iterator[Session]:
     cookie = connection.getresponse().getheader("Set-Cookie") or ""
     connection.close()
     token = cookie.partition("_streamlit_xsrf=")[2].partition(";")[0]
-    with connect(f"ws://{host}/_stcore/stream", subprotocols=["streamlit"], max_size=None, origin=address) as socket:  # type: ignore[arg-type, list-item]
+    options: Any = {"subprotocols": ["streamlit"], "origin": address, "open_timeout": PATIENCE, "ping_interval": None}
+    with connect(f"ws://{host}/_stcore/stream", max_size=None, **options) as socket:
         message = BackMsg()
         message.rerun_script.query_string = ""
         socket.send(message.SerializeToString())

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import cast
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Page, Playwright, TimeoutError, expect
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from churnops import app
 from tests.support.processes import PATIENCE, free_port, wait_for
@@ -29,19 +32,64 @@ FLAGS = (
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",  # as on a machine without a network
 )
 SECONDS = 180_000  # time limit for a page to show an expected text, in milliseconds as in Playwright
+AGAIN = 5_000  # time after which a test repeats an action that a page may have missed
+expect.set_options(timeout=SECONDS)
 
-# Streamlit reports the end of a run before the browser has drawn everything: wait until nothing changes for a while.
+# Counts a run of the page from its request until it has ended, in the browser: a click on a stalled machine begins its
+# run much later. Of each message to and from Streamlit's server, the first level of the protobuf is read.
+RUNS = """
+(() => {
+    const fields = (data) => {
+        const bytes = new Uint8Array(data), found = {};
+        let at = 0;
+        const number = () => {
+            let value = 0, scale = 1;
+            for (; bytes[at] > 127; scale *= 128) value += (bytes[at++] - 128) * scale;
+            return value + bytes[at++] * scale;
+        };
+        while (at < bytes.length) {
+            const tag = number(), value = number();  // the value of a number, the length of everything else
+            found[tag >> 3] = value;
+            if ((tag & 7) === 2) at += value;
+        }
+        return found;
+    };
+    const followed = new WeakSet(), send = WebSocket.prototype.send;
+    WebSocket.prototype.send = function (data) {
+        if (ASKED in fields(data)) window.run = 'asked';
+        if (!followed.has(this)) this.addEventListener('message', ({data}) => {
+            const found = fields(data);
+            if (BEGUN in found) window.run = 'begun';
+            if (ENDED in found && window.run === 'begun') window.run = found[ENDED] === AGAIN ? 'asked' : 'ended';
+        });
+        followed.add(this);
+        return send.call(this, data);
+    };
+})()
+"""
+for _word, _number in {
+    "ASKED": BackMsg.DESCRIPTOR.fields_by_name["rerun_script"].number,
+    "BEGUN": ForwardMsg.DESCRIPTOR.fields_by_name["new_session"].number,
+    "ENDED": ForwardMsg.DESCRIPTOR.fields_by_name["script_finished"].number,
+    "AGAIN": ForwardMsg.FINISHED_EARLY_FOR_RERUN,
+}.items():
+    RUNS = RUNS.replace(_word, str(_number))
+
+# Streamlit reports the end of a run before the browser has drawn everything: wait until nothing changes in several
+# looks. Time alone proves nothing, since a stalled browser changes nothing either.
 QUIET = """
 () => new Promise((quiet) => {
     const app = document.querySelector('[data-testid=stApp]');
-    let last = performance.now();
-    const observer = new MutationObserver(() => { last = performance.now(); });
+    let calm = 0;
+    const observer = new MutationObserver(() => { calm = 0; });
     observer.observe(document.body, {subtree: true, childList: true, characterData: true});
+    const moves = (one) => one.playState === 'running' && one.effect.getComputedTiming().endTime < Infinity;
     const look = () => {
-        const busy = app.dataset.testScriptState !== 'notRunning'
-            || document.querySelector('[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]');
-        if (busy) last = performance.now();
-        if (performance.now() - last < 150) return setTimeout(look, 20);
+        const busy = app.dataset.testScriptState !== 'notRunning' || window.run !== 'ended'
+            || document.querySelector('[data-stale=true], [data-testid=stSkeleton], [data-testid=stSpinner]')
+            || document.getAnimations().some(moves);
+        calm = busy ? 0 : calm + 1;
+        if (calm < 8) return setTimeout(look, 20);
         observer.disconnect();
         quiet();
     };
@@ -90,7 +138,7 @@ def dashboard(folder: Path, command: Sequence[str] = DASHBOARD, **variables: str
 def launch(playwright: Playwright) -> Browser:
     """Start Debian's Chromium, limited to this machine."""
     return playwright.chromium.launch(
-        executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False, args=[*FLAGS]
+        executable_path="/usr/bin/chromium", headless=True, chromium_sandbox=False, args=[*FLAGS], timeout=SECONDS
     )
 
 
@@ -102,6 +150,7 @@ class Screen:
         self.address = address
         self.strange: list[str] = []
         page.set_default_timeout(SECONDS)
+        page.add_init_script(RUNS)
         page.on("request", lambda request: self._asked(request.url))
         page.on("pageerror", lambda error: self.strange.append(f"a script failed: {error}"))
         page.on("dialog", lambda dialog: (self.strange.append(f"a dialog: {dialog.message}"), dialog.dismiss()))
@@ -130,7 +179,7 @@ class Screen:
     def settled(self, name: str | None = None) -> "Screen":
         """Wait until the page (of this name) is complete; fail if it shows an exception."""
         if name is not None:
-            expect(self.page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible(timeout=SECONDS)
+            expect(self.page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible()
         self.page.evaluate(QUIET)
         assert self.page.get_by_role("dialog").count() == 0, self.page.get_by_role("dialog").inner_text()
         assert self.page.get_by_test_id("stException").count() == 0, self.text()
@@ -148,6 +197,15 @@ class Screen:
             self.page.wait_for_timeout(50)
         return match
 
+    def says_after(self, action: Callable[[], object], pattern: str) -> re.Match[str]:
+        """Repeat an action until the page shows text that matches a pattern: what it asks may answer too late."""
+
+        def shown() -> re.Match[str] | None:
+            action()
+            return re.search(pattern, self.text(), re.MULTILINE)
+
+        return cast(re.Match[str], wait_for(pattern, shown))
+
     def has_cell(self, text: str) -> None:
         """Wait until a table has a cell with this text. Tables are drawn: cells for screen readers are read."""
         cell = self.page.locator("[data-testid=stDataFrame] [role=gridcell]").filter(has_text=text)
@@ -158,10 +216,31 @@ class Screen:
         self.page.get_by_role("button", name=name, exact=True).click()
         return self.settled()
 
+    def choose(self, label: str, choice: str) -> "Screen":
+        """Choose from a list. A figure that is drawn late moves the list and closes it: it is opened again."""
+        option = self.page.get_by_role("option", name=choice, exact=True)
+
+        def chosen() -> bool:
+            if not option.is_visible():
+                self.page.get_by_role("combobox", name=label).click()
+            return happens(lambda: option.click(timeout=AGAIN))
+
+        wait_for(f"{choice} is chosen", chosen)
+        return self.settled()
+
     def tab(self, name: str) -> "Screen":
         """Open a tab of the page."""
         self.page.get_by_role("tab", name=name, exact=True).click()
         return self.settled()
+
+
+def happens(action: Callable[[], None]) -> bool:
+    """Return whether an action on a page succeeds within its time limit."""
+    try:
+        action()
+    except TimeoutError:
+        return False
+    return True
 
 
 Look = Callable[..., Screen]

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from churnops.journal import DeploymentLog, open_database
 from churnops.journal.deployment_log import Intent
 from churnops.journal.replicas import ReplicaProcess, ReplicaStore
+from churnops.registry import replicas
 from churnops.settings import load_settings
 
 Show = Callable[[str], AppTest]
@@ -53,7 +54,10 @@ def test_the_first_model_is_named_with_who_deployed_it_and_why(in_project: Path,
     assert list(listed["MLflow"]) == ["http://127.0.0.1:5000/#/models/churn/versions/1"]
 
 
-def test_a_replica_that_answers_with_another_model_is_named(in_project: Path, show: Show):
+def test_a_replica_that_answers_with_another_model_is_named(
+    in_project: Path, show: Show, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(replicas, "AWAY", timedelta(days=1))  # a busy machine may show the page late
     now = datetime.now(UTC)
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     store = ReplicaStore(engine)

@@ -23,6 +23,7 @@ from churnops.settings import Settings, load_settings
 from churnops.training.train import TrainedModels
 from tests.support.app_models import deployment, spells
 from tests.support.object_stores import memory_store
+from tests.support.processes import PATIENCE
 
 Show = Callable[[str], AppTest]
 SURE = "I want this version in production from now on"
@@ -62,6 +63,7 @@ def in_store(in_project: Path, trained: TrainedModels, monkeypatch: pytest.Monke
     document["registry"]["directory"] = store.address
     config.write_text(yaml.safe_dump(document))
     monkeypatch.setattr("churnops.project.ObjectStore", lambda _address: store)
+    monkeypatch.setattr("churnops.app.models.kept.WAIT_SECONDS", PATIENCE)
     engine = open_database(f"sqlite:///{in_project}/journal.db")
     elsewhere = StorePlace(store, in_project / "elsewhere")
     folder = DeploymentFolder(elsewhere, DeploymentLog(engine), lambda _sha256: None)

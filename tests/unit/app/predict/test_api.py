@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from churnops.app.predict import api_answers
 from churnops.app.predict.answers import BundleAnswers, NotAnswered
 from churnops.app.predict.api_answers import ApiAnswers, answers
 from churnops.app.predict.form import HIGH, LOW, TYPICAL, presets
@@ -24,6 +25,7 @@ from churnops.settings import ENV_CONFIG, ENV_DASHBOARD_KEY, Settings, load_sett
 from churnops.wire import PROBLEM, ProblemBody
 from tests.support.api import make_key
 from tests.support.app_pages import SAID, ask, press, said
+from tests.support.processes import PATIENCE
 from tests.support.projects import LATER, deployed, write_project
 from tests.support.serving import Server, sqlite_rows
 
@@ -46,6 +48,13 @@ class Service:
 
     def predictions(self) -> int:
         return len(sqlite_rows(self.settings))
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the API answer late: a busy machine does."""
+    for limit in ("CARD_SECONDS", "ANSWER_SECONDS", "FILE_SECONDS"):
+        monkeypatch.setattr(api_answers, limit, PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,7 @@ def test_an_unreliable_model_is_named_above_the_scores(in_project: Path, show: S
     newest = log.newest()[0]
     triggers = newest.summary["recommend_retraining"]["triggers"] | {"performance": True}
     fired = newest.summary | {"recommend_retraining": {"value": True, "triggers": triggers}}
-    log.record(replace(newest, at=newest.at + timedelta(seconds=1), summary=fired))
+    log.record(replace(newest, at=newest.at + timedelta(milliseconds=1), summary=fired))
     (warning,) = [box.value for box in show("predict").warning if "Do not rely" in box.value]
     assert "Predictions are worse than expected" in warning
 
