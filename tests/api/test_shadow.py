@@ -134,6 +134,24 @@ def test_customers_that_wait_at_the_end_are_scored(api_settings: Settings, clien
         assert project.shadow_scores.count(1) == 30
 
 
+@pytest.mark.parametrize(("customers", "most"), [(10, 2), (400, 10)])
+def test_more_scores_share_a_commit_if_the_list_is_long(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, customers: int, most: int
+):
+    """With slow commits the list would otherwise never end."""
+    monkeypatch.setattr(module, "WRITE_ROWS", 2)
+    client.post("/predict/batch", json=[a_customer(customer_id=f"C-{n}") for n in range(customers)])
+    append, sizes = JournalWriter.append, []
+
+    async def noted(self: JournalWriter, rows: Any, *, scores: Any) -> None:
+        sizes.append(len(scores))
+        await append(self, rows, scores=scores)
+
+    monkeypatch.setattr(JournalWriter, "append", noted)
+    assert len(scored(client)) == customers
+    assert max(sizes) == most
+
+
 def test_scores_that_cannot_be_written_are_counted(client: TestClient, monkeypatch: pytest.MonkeyPatch):
     """Those of the same step that were written are not."""
     monkeypatch.setattr(module, "WRITE_ROWS", 2)

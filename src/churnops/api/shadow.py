@@ -30,7 +30,7 @@ MAX_WAITING = 20_000
 """Limit of the list, in customers: a few tens of megabytes."""
 SCORE_SECONDS = 0.25  # between two looks at the list
 PART_ROWS = 1000  # customers scored in one step, in a few milliseconds: a step reads the whole model into the cache
-WRITE_ROWS = 25  # scores added to one commit of answers, so that it takes hardly longer
+WRITE_ROWS = 25  # scores added to one commit of answers, so that it takes hardly longer; more if the list is long
 COUNT_SECONDS = 5.0  # between two writes of the counts
 
 
@@ -97,9 +97,10 @@ class Shadow:
             if running := self._loaded():
                 try:
                     scores = await self._threads.run(_scores, running, part)
-                    for start in range(0, len(scores), WRITE_ROWS):
-                        await self._writer.append((), scores=scores[start : start + WRITE_ROWS])
-                        scored = min(start + WRITE_ROWS, len(scores))
+                    size = max(WRITE_ROWS, len(waiting) // 40)
+                    for start in range(0, len(scores), size):
+                        await self._writer.append((), scores=scores[start : start + size])
+                        scored = min(start + size, len(scores))
                 except Exception as error:  # of any kind: the challenger is on trial, and the service is not
                     self._note_failure(running, len(part) - scored, error)
                 else:
