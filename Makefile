@@ -1,6 +1,7 @@
 # One short command for each task. Everything runs in .venv, which the first command creates.
 PYTHON ?= python3
 BIN := .venv/bin
+export PIP_RETRIES ?= 10
 
 .PHONY: run demo test engines check-deploy check-feast endurance newer-python lint bench pictures docs schema grafana dist sbom audit lock clean help
 

@@ -8,5 +8,6 @@ command -v buildah >/dev/null || missing+=(buildah)
 command -v systemd-analyze >/dev/null || missing+=(systemd)
 [ ${#missing[@]} -eq 0 ] && exit
 echo "installing for tests: ${missing[*]}"
-apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+apt-get -o Acquire::Retries=10 update -qq
+DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=10 install -qq -y --no-install-recommends "${missing[@]}" \
+  >/dev/null

@@ -20,15 +20,17 @@ folder="${XDG_CACHE_HOME:-$HOME/.cache}/churnops-tests/azurite-$azurite"
 install_azurite() {  # from npm, as Debian does not have it; scripts of packages do not run
   [ -x "$folder/node_modules/.bin/azurite-blob" ] || ! command -v npm >/dev/null && return 0
   echo "installing for tests: azurite in $folder"
-  npm install --silent --ignore-scripts --no-audit --no-fund --prefix "$folder" "azurite@$azurite" >/dev/null ||
+  npm install --silent --ignore-scripts --no-audit --no-fund --fetch-retries=10 --prefix "$folder" "azurite@$azurite" \
+    >/dev/null ||
     { rm -rf "$folder"; [ -z "${CI:-}" ]; }
 }
 
 [ ${#missing[@]} -eq 0 ] && { install_azurite; exit; }
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   echo "installing for tests: ${missing[*]}"
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+  apt-get -o Acquire::Retries=10 update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=10 install -qq -y --no-install-recommends "${missing[@]}" \
+    >/dev/null
   install_azurite
 else
   echo "missing for some tests: ${missing[*]} (Debian: sudo apt-get install ${missing[*]})" >&2

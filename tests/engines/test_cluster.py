@@ -84,7 +84,7 @@ def test_local_workers_give_the_bytes_of_one_process_though_killed(here: Path, t
             done = predict(here, target, "local:2", on_rows=after(1, act))
             assert (done.rows, done.resumed_rows) == (FILES * ROWS, 0)
             assert contents(target) == contents(here / "expected")
-    assert not local_workers()
+    wait_for("the workers end", lambda: not local_workers())
 
 
 @pytest.fixture
@@ -171,16 +171,18 @@ def test_a_killed_command_is_continued_by_another_process(
 ):
     address, target = running[0], tmp_path / "out"
     code = (
-        "import sys; from pathlib import Path; from churnops.scoring.file import FileScorer\n"
+        "import os, signal, sys; from pathlib import Path; from churnops.scoring.file import FileScorer\n"
         "from churnops.scoring.folder import FolderScorer\n"
         "here, target, address = sys.argv[1:]\n"
-        "FolderScorer(FileScorer(Path(here, 'models'), explain=True), address).score(Path(here, 'in'), Path(target))"
+        "scorer = FolderScorer(FileScorer(Path(here, 'models'), explain=True), address)\n"
+        f"kill = lambda done, *_: done < {2 * ROWS} or os.kill(os.getpid(), signal.SIGKILL)\n"
+        "scorer.score(Path(here, 'in'), Path(target), on_rows=kill)"
     )
     records = tmp_path / ".out.unfinished"
     command = [sys.executable, "-c", code, str(here), str(target), address]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        wait_for("a part", lambda: process.poll() is not None or len(list(records.glob("*/parts/records/part-*"))) > 1)
-        process.send_signal(signal.SIGKILL)
+    killed = subprocess.run(command, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert records.exists()
     done = predict(here, target, "")
     assert done.resumed_rows >= 2 * ROWS
     assert contents(target) == contents(here / "expected")

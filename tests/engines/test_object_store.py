@@ -60,9 +60,9 @@ def test_a_store_that_fails_is_one_line_in_bounded_time(
     s3: StoreServer, monkeypatch: pytest.MonkeyPatch, fault: Fault, reason: str
 ):
     store = ObjectStore(s3.address)
-    monkeypatch.setattr(objects, "REQUEST_SECONDS", 0.5)
-    monkeypatch.setattr(objects, "RETRY_SECONDS", 1)
     written = store.create("production.json", b"one")
+    if fault == "hang":  # a busy machine may exceed such a limit, too: then the request is repeated
+        monkeypatch.setattr(objects, "REQUEST_SECONDS", 0.5)
     with faulty_proxy(s3.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", s3_variables(proxy.port)["AWS_ENDPOINT_URL"])
         behind = ObjectStore(store.address)

@@ -27,7 +27,7 @@ def driver(url: str) -> str:
 def database(cluster: Cluster) -> str:
     """The URL of a new database, without PgBouncer."""
     with psycopg.connect(driver(cluster.url), autocommit=True) as connection:
-        connection.execute("DROP DATABASE IF EXISTS pooled")
+        connection.execute("DROP DATABASE IF EXISTS pooled WITH (FORCE)")
         connection.execute("CREATE DATABASE pooled")
     return cluster.url.replace("/postgres", "/pooled")
 

@@ -11,6 +11,7 @@ import pytest
 from churnops.decision.list_text import as_csv
 from churnops.schema import Column, Schema
 from churnops.wire import ListedCustomerAnswer
+from tests.support.processes import PATIENCE
 from tests.support.web import Quiet, web_server
 
 pytestmark = pytest.mark.needs("libreoffice")
@@ -56,7 +57,7 @@ def formulas(table: bytes, folder: Path) -> list[str]:
     path = folder / "list.csv"
     path.write_bytes(table)
     command = ["soffice", f"-env:UserInstallation=file://{folder}/profile", "--headless", "--convert-to", "xlsx"]
-    subprocess.run([*command, path.name], cwd=folder, check=True, capture_output=True, timeout=180)
+    subprocess.run([*command, path.name], cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
     with zipfile.ZipFile(folder / "list.xlsx") as workbook:
         sheet = workbook.read("xl/worksheets/sheet1.xml").decode()
     return re.findall(r"<f[ >][^<]*", sheet)

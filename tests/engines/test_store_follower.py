@@ -90,7 +90,7 @@ def test_a_service_follows_the_store_and_answers_while_it_is_away(
 
     proxy.begin("damage", "/versions/")
     folder = deployer.deploy(bundles[1]).name
-    wait_for("the damage is found", lambda: "is refused: " in replica.log(), 60)
+    wait_for("the damage is found", lambda: "is refused: " in replica.log())
     assert answers() == bundles[0].version_name
     check = check_replicas(store, folder, PATIENCE)  # it ends long before
     assert check.status == "failed"

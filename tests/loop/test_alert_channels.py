@@ -22,7 +22,7 @@ from churnops.journal.alerts import AlertLog
 from churnops.journal.tables import alerts as alert_table
 from churnops.journal.tables import deliveries as delivery_table
 from churnops.settings import AlertSettings
-from tests.support.processes import CHURNOPS, free_port, run
+from tests.support.processes import CHURNOPS, PATIENCE, free_port, run
 from tests.support.projects import write_project
 from tests.support.sinks import SECRET, Endpoint, Mailbox, listening
 
@@ -55,7 +55,7 @@ class Desk:
         self.now = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
     def alerts(self, *urls: str, **settings: Any) -> Alerts:
-        settings = {"attempts": 2, "timeout_seconds": 10, "link": LINK, **settings}
+        settings = {"attempts": 2, "timeout_seconds": 60, "link": LINK, **settings}
         return Alerts(self.log, AlertSettings(urls=urls, **settings), console=self.lines.append, now=lambda: self.now)
 
     def undelivered(self) -> int:
@@ -75,6 +75,7 @@ def test_a_mail_arrives_with_subject_and_body(desk: Desk):
         port=free_port(),
         auth_require_tls=False,
         authenticator=lambda *_: AuthResult(success=True),
+        ready_timeout=PATIENCE,
     )
     mail_server.start()
     try:
@@ -214,12 +215,12 @@ def test_a_hanging_channel_keeps_neither_the_others_nor_the_process(tmp_path: Pa
         code = (
             "import sys; from churnops.alerting.alerts import *; from churnops.alerting.notices import *; "
             "from churnops.settings import AlertSettings; "
-            "s = AlertSettings(urls=tuple(sys.argv[1:]), attempts=1, timeout_seconds=1); "
+            "s = AlertSettings(urls=tuple(sys.argv[1:]), attempts=1, timeout_seconds=5); "
             "print([d.delivered for d in Alerts(None, s).tell([Alarm('performance', 'critical', 'x')], [])])"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, hanging.url, endpoint.url], capture_output=True, text=True, timeout=50
-        )  # it would hang for 60
+            [sys.executable, "-c", code, hanging.url, endpoint.url], capture_output=True, text=True, timeout=PATIENCE
+        )
     assert done.stdout == "[False, True, False, True]\n", done.stderr
     assert endpoint.titles() == ["[critical] churnops: x"]
     assert SECRET not in done.stderr
@@ -271,7 +272,7 @@ def test_secrets_are_in_no_row_log_line_or_error(tmp_path: Path, endpoint: Endpo
             f"json://{SECRET}.invalid/",
         ]
         done = subprocess.run(
-            [sys.executable, "-c", SPEAKS, str(journal), *urls], capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", SPEAKS, str(journal), *urls], capture_output=True, text=True, timeout=PATIENCE
         )
     assert done.returncode == 0, done.stderr
     engine = open_database(f"sqlite:///{journal}")

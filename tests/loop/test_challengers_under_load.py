@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,11 @@ import sys, threading, time
 fault, challenger, *arguments = sys.argv[1:]
 sys.argv[1:] = arguments
 
+from churnops.api import split
 from churnops.model import Bundle
+
+if fault == "slow":  # by its processor time alone: a busy machine must not let it hang
+    split.WAIT_SECONDS = 60.0
 
 def fails():
     raise ValueError("a defect of the challenger")
@@ -192,10 +197,12 @@ def test_a_challenger_whose_files_are_removed_costs_no_answer(trial: Trial, kind
             await trial.until_noted(experiment, lambda _: server.metric(name) > 0)
             shutil.rmtree(trial.project.folder.versions / experiment.folder)
             await trial.more()
-            with trial.server() as later:
+            with ExitStack() as stack:
+                later = await asyncio.to_thread(stack.enter_context, trial.server())
                 async with trial.load.on(later.port):
                     noted = "dropped" if kind == "shadow" else "fell_back"
                     await trial.until_noted(experiment, lambda details: details.get(noted))
+                await asyncio.to_thread(stack.close)
         return experiment
 
     with trial.server() as server:

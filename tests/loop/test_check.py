@@ -16,11 +16,12 @@ from churnops.schema import Columns
 from churnops.settings import Settings
 from churnops.training.train import TrainedModels
 from tests.support.api import make_key, recorded
+from tests.support.clocks import Clock
 from tests.support.processes import PATIENCE, free_port, wait_for
 from tests.support.projects import deployed
 from tests.support.serving import Deployer, Server
 
-SHORT = 2.0  # seconds, where what is waited for does not happen
+SHORT = 20.0  # seconds of `check_clock`, if the expected answer does not come
 
 
 class Shifted(Bundle):
@@ -80,6 +81,7 @@ def test_several_workers_follow(served_settings: Settings, deployer: Deployer, t
             assert check_deployment(bundle, url(server), seconds=PATIENCE).status == "passed"
 
 
+@pytest.mark.usefixtures("check_clock")
 def test_a_service_that_keeps_another_model_fails_the_check(served_settings: Settings, trained: TrainedModels):
     with Server(served_settings) as server:
         ready(server)
@@ -88,6 +90,7 @@ def test_a_service_that_keeps_another_model_fails_the_check(served_settings: Set
     assert f"answers with {served(served_settings).version_name}, not with {trained.refit.version_name}" in found.reason
 
 
+@pytest.mark.usefixtures("check_clock")
 def test_a_service_refusing_the_deployed_model_fails_with_the_reason(
     served_settings: Settings, deployer: Deployer, trained: TrainedModels
 ):
@@ -104,11 +107,13 @@ def test_a_service_refusing_the_deployed_model_fails_with_the_reason(
         )
         server.kill()
         server.start()
+        wait_for("it refuses the model", lambda: b"is refused" in server.get("/health/ready").body)
         found = check_deployment(trained.refit, url(server), seconds=SHORT)
     assert found.status == "failed"
     assert "(status 503): the deployed model is refused" in found.reason
 
 
+@pytest.mark.usefixtures("check_clock")
 def test_a_damaged_deployment_fails_the_check_and_changes_no_model(
     served_settings: Settings, trained: TrainedModels, tmp_path: Path
 ):
@@ -119,6 +124,7 @@ def test_a_damaged_deployment_fails_the_check_and_changes_no_model(
         ready(server)
         (tmp_path / "link").symlink_to(folder)
         (tmp_path / "link").replace(served_settings.path("models/production"))
+        wait_for("it refuses the deployment", lambda: server.get("/health/ready").json()["warnings"])
         found = check_deployment(trained.refit, url(server), seconds=SHORT)
     assert found.status == "failed"
     assert f"answers with {before}, not with {trained.refit.version_name}" in found.reason
@@ -138,18 +144,16 @@ def test_answers_that_differ_from_the_models_fail_the_check_at_once(served_setti
     assert "for probe row" in found.reason
 
 
-def test_a_down_service_is_unreachable_and_one_going_down_fails(served_settings: Settings, trained: TrainedModels):
+def test_a_down_service_is_unreachable_and_one_going_down_fails(
+    served_settings: Settings, trained: TrainedModels, check_clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
     found = check_deployment(trained.refit, f"http://127.0.0.1:{free_port()}", seconds=SHORT)
     assert (found.status, found.rows) == ("not reached", 0)
     with Server(served_settings) as server:
         ready(server)
-        # Once it has answered, with the model from before, it dies.
-        answered = threading.Thread(
-            target=lambda: (wait_for("it is asked", lambda: "/predict/probe" in server.log()), server.kill())
-        )
-        answered.start()
+        pause = check_clock.sleep  # it dies once it has answered, with the model from before
+        monkeypatch.setattr(check_clock, "sleep", lambda seconds: (server.kill(), pause(seconds)))
         found = check_deployment(trained.refit, url(server), seconds=SHORT)
-        answered.join()
     assert found.status == "failed"
     assert "does not answer" in found.reason
 

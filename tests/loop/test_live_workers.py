@@ -49,6 +49,6 @@ def test_each_worker_shows_the_counts_of_both_even_of_a_killed_one(
         wait_for("another worker has loaded the model", lambda: server.loaded() == 3)
         asyncio.run(some(len(load.acknowledged) + 100))
         wait_for("nobody is lost", lambda: server.metric("churnops_live_rows") == len(load.acknowledged))
-        assert server.metric("churnops_workers") == 2
+        wait_for("two workers are counted", lambda: server.metric("churnops_workers") == 2)
         server.terminate()
         assert server.exit_code() == 0

@@ -32,6 +32,7 @@ MLFLOW = str(Path(sys.executable).with_name("mlflow"))
 def process(*command: str, cwd: Path, health: str, **variables: str) -> Iterator[None]:
     """Run a server until the block ends; wait until it answers at `health`."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables}
+    environment["UVICORN_TIMEOUT_WORKER_HEALTHCHECK"] = "120"  # on a busy machine workers take long to start
     log = cwd / "server.log"
     with log.open("w") as output:
         server = start(

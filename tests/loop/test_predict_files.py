@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 import pytest
 from rich.console import Console
 
@@ -31,7 +31,7 @@ from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.table import score_table, with_json_reasons
 from churnops.training.train import TrainedModels
 from tests.support.kills import KilledError, killing
-from tests.support.processes import CHURNOPS, run, start
+from tests.support.processes import CHURNOPS, run, start, wait_for
 from tests.support.projects import LATER, write_project
 
 FAMILIES = ("logistic_regression", "decision_tree", "random_forest", "xgboost")
@@ -344,24 +344,42 @@ def test_a_kill_at_any_file_change_loses_and_doubles_no_row(
     assert resumed == {0, 500, 1000, 1500, 1667}
 
 
-def scoring(folder: Path, target: str, rows: int = 60) -> "subprocess.Popen[str]":
-    """Start a process that scores `big.csv` in many batches."""
-    code = (
-        "import sys; from functools import partial; from churnops import cli; from churnops.scoring import file\n"
-        f"file.FileScorer = partial(file.FileScorer, rows={rows})\n"
-        f"sys.argv = ['churnops', 'predict', 'big.csv', {target!r}, '--explain']; cli.main()"
-    )
-    command = (sys.executable, "-c", code)
+SCORING = """
+import os, sys, threading, time
+from functools import partial
+from itertools import count
+
+from churnops import cli
+from churnops.scoring import file
+from churnops.scoring.manifest import Manifest
+
+rows, parts, signal, seconds, target = sys.argv[1:]
+commit, finished = Manifest.commit, count(1)
+
+def send():
+    time.sleep(float(seconds))
+    os.kill(os.getpid(), int(signal))
+
+def counted(*arguments):
+    record = commit(*arguments)
+    if next(finished) == int(parts):
+        threading.Thread(target=send, daemon=True).start() if float(seconds) else send()
+    return record
+
+Manifest.commit = counted
+file.FileScorer = partial(file.FileScorer, rows=int(rows))
+sys.argv[1:] = ["predict", "big.csv", target, "--explain"]
+cli.main()
+"""
+"""`churnops predict` in many batches, which sends itself a signal when it has finished some parts."""
+
+
+def scoring(
+    folder: Path, target: str, rows: int = 60, *, parts: int = 0, number: int = 0, seconds: float = 0.0
+) -> "subprocess.Popen[str]":
+    """Start a process that scores `big.csv`; after some parts, and some time, it sends itself a signal."""
+    command = [sys.executable, "-c", SCORING, *map(str, (rows, parts, int(number), seconds)), target]
     return start(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finished_parts(unfinished: Path) -> int:
-    return len(list(unfinished.glob("*/parts/records/part-*")))
-
-
-def wait_for_parts(process: "subprocess.Popen[str]", unfinished: Path, more_than: int) -> None:
-    while process.poll() is None and finished_parts(unfinished) <= more_than:
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -375,15 +393,13 @@ def big(here: Path) -> Path:
 def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, target: str):
     expected = big / f"expected-{target}"
     predict(big, "big.csv", expected, explain=True)
-    unfinished = big / f".{target}.unfinished"
     chance = random.Random(target)
     kills = 0
     for _ in range(50):
-        process = scoring(big, target)
-        wait_for_parts(process, unfinished, finished_parts(unfinished) + chance.randrange(40))
-        time.sleep(chance.random() / 100)
-        process.kill()
-        process.communicate()
+        parts, seconds = 1 + chance.randrange(40), chance.random() / 100
+        process = scoring(big, target, parts=parts, number=signal.SIGKILL, seconds=seconds)
+        _, errors = process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL), errors
         if (big / target).exists():
             break
         kills += 1
@@ -393,12 +409,13 @@ def test_a_killed_process_is_continued_and_the_result_is_the_same(big: Path, tar
 
 def test_ctrl_c_keeps_finished_rows_and_names_the_next_command(big: Path):
     unfinished = big / ".stopped.csv.unfinished"
-    process = scoring(big, "stopped.csv", rows=20)
-    wait_for_parts(process, unfinished, 3)
+    process = scoring(big, "stopped.csv", rows=20, parts=4, number=signal.SIGSTOP)
+    wait_for("it has stopped", lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     second = scoring(big, "stopped.csv")
     assert "is being written by another run" in second.communicate()[1]
     assert second.returncode == 2
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     error = process.communicate()[1]
     assert process.returncode == 130, error
     assert "finished rows are kept: type the same command again to continue, or remove .stopped.csv.unfinished" in error

@@ -97,11 +97,12 @@ def test_drift_reaches_a_real_prometheus_and_its_alert(tmp_path: Path, project: 
         assert answer.status == 200
         sent = answer.body.count(b"\n") - 1
         wait_for("all are counted", lambda: watch.value("churnops_live_rows") == sent)
-        rate = watch.value(RULES["ChurnopsLiveDrift"]["expr"])
-        assert rate is not None
-        assert rate > 0.3
-        assert watch.value('churnops_live_column_drifted{column="total_day_calls"}') == 1
-        assert (watch.value('churnops_live_column_distance{column="total_day_calls"}') or 0.0) > 0.4
+        for query, least in (  # a busy machine may miss any scrape
+            (RULES["ChurnopsLiveDrift"]["expr"], 0.3),
+            ('churnops_live_column_drifted{column="total_day_calls"}', 0.9),
+            ('churnops_live_column_distance{column="total_day_calls"}', 0.4),
+        ):
+            wait_for(f"{query} is above {least}", lambda q=query, low=least: (watch.value(q) or 0.0) > low)
         wait_for("the alert waits for its hour", lambda: watch.states().get("ChurnopsLiveDrift") == "pending")
         server.kill()
         wait_for("Prometheus sees that it is gone", lambda: watch.states().get("ChurnopsDown") == "pending")

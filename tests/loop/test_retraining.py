@@ -577,6 +577,7 @@ def everything(settings: Settings) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("check_clock")
 def test_a_deployment_the_running_api_does_not_follow_is_rolled_back(
     settings: Settings, reversed_world: Path, tmp_path: Path
 ):
@@ -584,7 +585,7 @@ def test_a_deployment_the_running_api_does_not_follow_is_rolled_back(
     shutil.copytree(settings.root, tmp_path / "elsewhere", symlinks=True)
     before = production(settings)
     with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
-        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=2)
+        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=20)
         summary = retrain(checked, reversed_world)
     assert summary.status == "rolled back"
     assert summary.check is not None
@@ -607,6 +608,7 @@ def test_a_deployment_that_a_replica_refuses_is_rolled_back(
     assert production(settings).content_sha256 == before.content_sha256
 
 
+@pytest.mark.usefixtures("check_clock")
 def test_a_failed_check_is_critical_if_the_earlier_model_is_damaged(
     settings: Settings,
     reversed_world: Path,
@@ -618,7 +620,7 @@ def test_a_failed_check_is_critical_if_the_earlier_model_is_damaged(
     before = settings.path("models/production").resolve()
     after_the_link_moved(monkeypatch, (before / "bundle.json").unlink)
     with Server(load_settings(tmp_path / "elsewhere/config.yaml")) as server:
-        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=2)
+        checked = replace_retraining(settings, check_url=f"http://127.0.0.1:{server.port}", check_seconds=20)
         with pytest.raises(RegistryError, match="the rollback failed") as caught:
             retrain(checked, reversed_world)
     after = settings.path("models/production").resolve()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from churnops.settings import Settings
-from tests.support.processes import CHURNOPS, free_port, run, start, wait_for
+from tests.support.processes import CHURNOPS, PATIENCE, free_port, run, start, wait_for
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def started(folder: Path, log: Path, command: str, health: str) -> Iterator[str]
         def answers() -> bool:
             assert process.poll() is None, log.read_text()
             try:
-                return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=5))
+                return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}{health}", timeout=PATIENCE))
             except OSError:
                 return False
 
@@ -47,5 +47,5 @@ def test_a_port_in_use_is_one_line(deployed: Settings, command: tuple[str, ...])
 
 def test_the_dashboard_prints_its_address_and_no_hints(deployed: Settings, tmp_path: Path):
     with started(deployed.root, tmp_path / "log", "dashboard", "/_stcore/health") as address:
-        urllib.request.urlopen(address, timeout=60).read()
+        urllib.request.urlopen(address, timeout=PATIENCE).read()
     assert (tmp_path / "log").read_text() == f"{address}  (Ctrl-C stops)\n"

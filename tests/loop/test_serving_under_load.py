@@ -147,7 +147,7 @@ def test_until_a_damaged_deployment_is_repaired_the_old_one_answers(make_setting
         folder = damager.deploy(damaged)
         (warning,) = wait_for("the service says that the deployment is refused", warnings)
         assert "estimator.npz was changed: its hash differs" in warning
-        assert server.metric("churnops_model_refused") == 1
+        wait_for("a gauge shows it, too", lambda: server.metric("churnops_model_refused") == 1)
         for repeated in range(2):
             reload = server.ask("POST", "/model/reload")
             assert (reload.status, reload.headers["content-type"]) == (409, PROBLEM), repeated
@@ -166,9 +166,9 @@ def test_until_a_damaged_deployment_is_repaired_the_old_one_answers(make_setting
         wait_for("the second one is refused too", warnings)
         deployer.deploy(good)
         wait_for("a good deployment clears the warning", lambda: not warnings())
-        assert server.metric("churnops_model_refused") == 0
         assert version() == good.version_name
-        assert server.metric("churnops_model_info", good.version_name) == 1
+        wait_for("a gauge shows it", lambda: server.metric("churnops_model_info", good.version_name) == 1)
+        assert server.metric("churnops_model_refused") == 0
         assert server.metric("churnops_model_info") == 1
 
 
@@ -255,9 +255,9 @@ def test_a_worker_that_died_is_replaced_and_forgotten(pair: Server, bundles, cus
             with pair.only(worker):
                 return pair.ask("POST", "/predict", body).json().get("model_version")
 
-        wait_for("a new worker answers with the new model", lambda: version() == bundles[1].version_name, 10)
-    assert pair.metric("churnops_model_refused") == 0
-    assert pair.metric("churnops_model_info") == 1
+        wait_for("a new worker answers with the new model", lambda: version() == bundles[1].version_name)
+    wait_for("the gauges are the new workers'", lambda: pair.metric("churnops_model_refused") == 0)
+    wait_for("they show one model", lambda: pair.metric("churnops_model_info") == 1)
 
 
 @pytest.mark.needs("postgresql")
@@ -298,7 +298,7 @@ def test_a_database_that_stops_or_hangs_costs_503s_and_nothing_else(make_setting
     kinds = {(a.answer.status, a.answer.headers["content-type"], a.answer.json()["type"]) for a in load.refused}
     assert kinds == {(503, PROBLEM, "urn:churnops:problem:journal")}
     longest = max(asked.seconds for asked in load.asked)
-    assert longest < timeout + 10.0  # far from the minutes that a hanging database could take
+    assert longest < timeout + 60.0  # far from the minutes that a hanging database could take
     unacknowledged = check_recorded(rows, load)
     assert unacknowledged <= len(load.refused)
     log.info(
@@ -358,11 +358,14 @@ def test_when_stopped_the_service_finishes_uploads(make_settings, customers):
             status, _ = await leaving.answer_head()
             pieces = leaving.chunks()
             first = await anext(pieces)  # the rest is scored while we go on
-            before = server.unnamed_bytes()
+            before = set(server.unnamed_files())
             arriving.writer.write(head + table[:half])
             await arriving.writer.drain()
             # What the server has not begun to read when it is told to stop, it need not finish.
-            await until("the upload has begun to arrive", lambda: server.unnamed_bytes() > before)
+            await until(
+                "the upload has begun to arrive",
+                lambda: any(size for file, size in server.unnamed_files().items() if file not in before),
+            )
             server.terminate()
             await until("no new connection is accepted", server.refuses_connections)
             arriving.writer.write(table[half:])

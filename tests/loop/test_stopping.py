@@ -29,14 +29,14 @@ def stuck(*_, **__):
     while True:
         time.sleep(1000)
 
-server.DRAIN_SECONDS, service.CLOSE_SECONDS, main.WORKER_SECONDS = 1, 1.0, 4.0
+server.DRAIN_SECONDS, service.CLOSE_SECONDS, main.WORKER_SECONDS = 1, 1.0, 120.0
 exec(sys.argv[3])
 config = Path(sys.argv[1])
 server.serve(load_settings(config), config, "127.0.0.1", int(sys.argv[2]), 1)
 """
 LABEL = b'{"customer_id": "C", "churned": true}'
 STUCK = {
-    "the event loop": ("predict.Predict.__call__ = stuck", "/predict", b"{}", 1),
+    "the event loop": ("predict.Predict.__call__, main.WORKER_SECONDS = stuck, 4.0", "/predict", b"{}", 1),
     "a computation": ("customers.parse_list = stuck", "/predict/batch", b"[" + b" " * 10_000 + b"{}]", 0),
     "a question to the journal": (
         "Journal.record_labels = stuck",

@@ -14,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from churnops.cli import main
+from churnops.doctor import machine
 from churnops.journal.tables import SCHEMA_VERSION
 from churnops.settings import load_settings
 from churnops.tracking import upgrade as store_upgrade
@@ -21,6 +22,7 @@ from churnops.tracking.schema import newest_revision, stored_revision
 from tests.support.faults import older_store
 from tests.support.fixture_project import ACTIVE_TOKEN, PROJECTS, copy_project, restore_journal
 from tests.support.postgres import Cluster
+from tests.support.processes import PATIENCE
 from tests.support.serving import Server
 
 Typed = Callable[..., Any]
@@ -66,9 +68,10 @@ def test_an_upgraded_project_serves_monitors_and_rolls_back(root: Path, typed: T
     with Server(settings) as server:
         body = json.dumps(document["customers"][0]).encode()
         headers = {"X-API-Key": ACTIVE_TOKEN, "Content-Type": "application/json"}
-        with urlopen(Request(f"http://127.0.0.1:{server.port}/predict", body, headers), timeout=60) as answer:
+        with urlopen(Request(f"http://127.0.0.1:{server.port}/predict", body, headers), timeout=PATIENCE) as answer:
             assert json.load(answer)["model_version"] == document["answers"]["2"][0]["model_version"]
         monkeypatch.setenv("CHURNOPS_API__PORT", str(server.port))
+        monkeypatch.setattr(machine, "_TIMEOUT", PATIENCE)
         rows = CliRunner().invoke(main, ["--config", str(root / "config.yaml"), "doctor", "--json"])
         assert not [row for row in json.loads(rows.stdout)["findings"] if str(server.port) in row["message"]]
     assert typed("monitor", "--no-retrain")["report"]["rows"] > 0

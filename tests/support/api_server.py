@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from churnops.settings import Settings
-from tests.support.processes import PATIENCE, start, wait_for
+from tests.support.processes import PATIENCE, free_port, start, wait_for
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,7 @@ def serving(settings: Settings, *, workers: int = 1, fresh: bool = False) -> Ite
 
     Tests of memory need a `fresh` interpreter, because a fork shares the memory of its server.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     temporary = settings.root / "tmp"
     temporary.mkdir(exist_ok=True)
     log = settings.root / "server.log"

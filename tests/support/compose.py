@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from tests.support.images import Container, Images
+from tests.support.processes import wait_for
 from tests.support.projects import REPOSITORY
 
 FILE = REPOSITORY / "compose.yaml"
@@ -55,10 +56,16 @@ class Compose:
         return self._container(service).run(*command, **self._options(service))
 
     def check_health(self, service: str) -> None:
-        """Run the healthcheck of a service, or of its image; it must succeed."""
+        """Run the healthcheck of a service, or of its image, until it succeeds; it may fail on a busy machine."""
         settings = self.services[service]
         check = settings.get("healthcheck", {}).get("test") or self._configs[settings["image"]]["Healthcheck"]["Test"]
-        self.run(service, *check[1:])
+
+        def is_healthy() -> bool:
+            with self.start(service, *check[1:]) as process:
+                process.communicate()
+            return process.returncode == 0
+
+        wait_for(f"{service} is healthy", is_healthy)
 
     def _container(self, service: str) -> Container:
         return self._containers[self.services[service]["image"]]

@@ -42,6 +42,14 @@ class Proxy:
         wait_for(f"{name} is {status}", lambda: self.statistics()[name]["status"].startswith(status))
 
 
+def _takes_commands(proxy: Proxy, process: "subprocess.Popen[bytes]") -> bool:
+    assert process.poll() is None, "HAProxy has ended"
+    try:
+        return bool(proxy.statistics())
+    except OSError:  # it does not listen yet
+        return False
+
+
 @contextmanager
 def proxied(servers: Mapping[str, str], ready: Collection[str] = (), *, connections: bool = False) -> Iterator[Proxy]:
     """Start HAProxy in front of servers, by name and address, and wait until those in `ready` (default: all) are.
@@ -65,7 +73,7 @@ def proxied(servers: Mapping[str, str], ready: Collection[str] = (), *, connecti
         path.write_text(text)
         process = subprocess.Popen([program, "-db", "-q", "-f", str(path)], stdout=subprocess.DEVNULL)
         try:
-            wait_for("HAProxy takes commands", lambda: process.poll() is not None or proxy.admin.exists())
+            wait_for("HAProxy takes commands", lambda: _takes_commands(proxy, process))
             for name in ready or servers:
                 proxy.wait(name)
             yield proxy

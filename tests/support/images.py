@@ -44,6 +44,7 @@ class Images:
         """Make the image on which the Dockerfile builds, from Debian's packages, and return its name."""
         archive = self._folder / "base.tar"
         options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "locale", "man")]
+        options += ['--aptopt=Acquire::Retries "10"']
         command = ("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}", *options, SUITE, archive)
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-4000:]
@@ -56,7 +57,7 @@ class Images:
     def build(self, base: str, target: str) -> str:
         """Build a target of the Dockerfile with the pip settings of this machine, and return the image's name."""
         pip = self._folder / "pip.conf"
-        pip.write_text(f"[global]\ncert = {CERTIFICATES}\n", encoding="utf-8")
+        pip.write_text(f"[global]\ncert = {CERTIFICATES}\nretries = 10\n", encoding="utf-8")
         options = ("--isolation", "chroot", "--format", "docker", "--layers", "--quiet")
         mounts = ("--secret", f"id=pip,src={pip}", "--volume", f"{CERTIFICATES}:{CERTIFICATES}:ro")
         name = f"localhost/churnops-{target}"

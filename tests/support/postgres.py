@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.parts import find_part
+from tests.support.processes import free_port
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ def private_cluster(address: str = "127.0.0.1") -> Iterator[Cluster]:
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
         shutil.chown(folder, "postgres", "postgres")
-    with socket.socket() as free:
-        free.bind((address, 0))
-        port = free.getsockname()[1]
+    port = free_port(address)
 
     def run(command: str, *arguments: str) -> None:
         done = subprocess.run([*as_user, binaries / command, *arguments], capture_output=True, text=True, cwd=folder)
@@ -53,7 +51,7 @@ def private_cluster(address: str = "127.0.0.1") -> Iterator[Cluster]:
         run("pg_ctl", "-D", str(data), "-l", str(folder / "log"), "-w", "-t", "600", "-o", options, "start")
 
     def crash() -> None:
-        run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+        run("pg_ctl", "-D", str(data), "-w", "-t", "600", "-m", "immediate", "stop")
 
     start()
     try:

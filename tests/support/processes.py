@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -23,10 +24,22 @@ QUICK = {
 """Variables with which `churnops run` takes less time."""
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port that nobody uses, and that nobody else gets from here while this process runs.
+
+    It is below the ports that the system gives to connections and to servers that ask for any.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as free, socket.socket(socket.AF_UNIX) as claim:
+            try:
+                free.bind((address, port))
+                if sys.platform == "linux":
+                    claim.bind(f"\0churnops-test-port-{port}")
+            except OSError:
+                continue
+            claim.detach()  # open until the process ends
+            return port
 
 
 def wait_for(event: str, condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:

@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -83,17 +84,21 @@ class Server:
             self._process = start(
                 command, cwd=self._cwd, stdout=log, stderr=log, env=os.environ | {"TMPDIR": str(self.temporary)}
             )
-        wait_for("the service answers", self._lives)
+        try:
+            wait_for("the service answers", self._lives)
+        except BaseException:
+            self.kill()
+            raise
 
-    def unnamed_bytes(self) -> int:
-        """Return the size of the open files without a name in its temporary folder, in bytes."""
+    def unnamed_files(self) -> dict[str, int]:
+        """Return the open files without a name in its temporary folder, with their sizes in bytes."""
         assert self._process is not None
-        size = 0
+        sizes = {}
         for path in Path(f"/proc/{self._process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # closed meanwhile
-                if str(path.readlink()).startswith(f"{self.temporary}/#"):
-                    size += path.stat().st_size
-        return size
+                if (file := str(path.readlink())).startswith(f"{self.temporary}/#"):
+                    sizes[file] = path.stat().st_size
+        return sizes
 
     def _lives(self) -> bool:
         assert self._process is not None
@@ -166,11 +171,28 @@ class Server:
     def only(self, worker: int) -> Iterator[None]:
         """Let only one worker answer. Keep it short: uvicorn assumes a worker dead that is stopped for seconds."""
         others = self.workers() - {worker}
-        _signal(others, signal.SIGSTOP)
         try:
+            _signal(others, signal.SIGSTOP)
+            while self._is_locked():  # by a worker that was stopped while it was writing
+                _signal(others, signal.SIGCONT)
+                time.sleep(0.05)
+                _signal(others, signal.SIGSTOP)
             yield
         finally:
             _signal(others, signal.SIGCONT)
+
+    def _is_locked(self) -> bool:
+        """Return whether nobody else can write to a journal in SQLite for a second."""
+        journal = self.settings.path("journal.db")
+        if not journal.exists():
+            return False
+        with closing(sqlite3.connect(journal, timeout=1.0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            connection.execute("ROLLBACK")
+            return False
 
 
 def _signal(processes: Iterable[int], number: signal.Signals) -> None:

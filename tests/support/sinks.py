@@ -40,10 +40,10 @@ def listening(**options: Any) -> Iterator[Endpoint]:
     class Handler(Quiet):
         def do_POST(self):
             text = self.rfile.read(int(self.headers["Content-Length"]))
-            endpoint.asked.append((self.path, json.loads(text)))
             endpoint.signed.append((text, self.headers["X-Churnops-Signature"]))
+            endpoint.asked.append((self.path, json.loads(text)))
             if endpoint.status < 0:
-                endpoint.stopped.wait(60)
+                endpoint.stopped.wait()
                 return
             self.send_response(endpoint.status)
             if endpoint.location:

@@ -26,6 +26,7 @@ from churnops.settings import ENV_CONFIG, Settings
 from churnops.traces import recording
 
 APPLICATION = "churnops.api.main:app"
+HEALTHCHECK_SECONDS = 20  # without a sign of life of a worker, also while it starts on a busy machine
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS")
 
 
@@ -77,6 +78,7 @@ def serve(settings: Settings, config: Path, host: str, port: int, workers: int) 
             proxy_headers=False,
             log_level=logging.WARNING,
             timeout_keep_alive=30,
+            timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         _run(server, sockets, notice)
