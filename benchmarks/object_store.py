@@ -24,7 +24,7 @@ PREDICT = [sys.executable, "-m", "churnops.cli", "predict"]
 
 
 def measure() -> Result:
-    """Score a folder on the disk, then the same folder in the store, then again with the input copied already."""
+    """Score a folder on the disk, then the same folder in the store."""
     with tempfile.TemporaryDirectory() as name, s3_server() as server:
         folder = Path(name)
         bundle, _ = deploy(folder)
@@ -40,7 +40,6 @@ def measure() -> Result:
                 store.upload(f"many/{file.name}", file)
             stored = [*PREDICT, f"{server.address}/many", f"{server.address}/scored", "--explain"]
             first, serving = _beside_server(stored, folder)
-            again, serving_again = _beside_server([*stored, "--force"], folder)
             sizes = [sum(entry.bytes for entry in store.entries(part)) / 1e6 for part in ("many", "scored")]
     return Result(
         title="From an object store",
@@ -60,10 +59,6 @@ def measure() -> Result:
                 peer_measured=disk.cpu,
             ),
             Claim("share of the store's server in this", 100 * serving / (serving + first.cpu), "%"),
-            Claim(
-                "again, the input copied before: CPU of the command", again.cpu, "s", peer=PEER, peer_measured=disk.cpu
-            ),
-            Claim("again: CPU of the store's server", serving_again, "s"),
             Claim("from the store into it, peak memory", first.peak, "MiB", peer=PEER, peer_measured=disk.peak),
         ],
         notes=[f"Transfers: {sizes[0]:,.0f} MB from the store, {sizes[1]:,.0f} MB into it."],

@@ -121,6 +121,10 @@ class ObjectStore:
         """Replace a small object; raise `ConditionError` if it is not the expected one any more."""
         return self._write(name, data, {"e_tag": expected.etag})
 
+    def put(self, name: str, data: bytes) -> Stored:
+        """Write a small object, whether it exists or not."""
+        return self._write(name, data, "overwrite")
+
     def _write(self, name: str, data: bytes, mode: Any) -> Stored:
         with self._answering(name):
             return Stored(data, _etag(self._obstore.put(self._store, name, data, mode=mode)))
@@ -167,18 +171,36 @@ class ObjectStore:
         listed = self.find(name)
         if listed is None:
             return None
+        if max_bytes is not None and listed.bytes > max_bytes:
+            raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
+        self.fetch(listed, 0, listed.bytes, target)
+        return listed
+
+    def fetch(self, listed: Listed, first: int, last: int, target: IO[bytes]) -> None:
+        """Append bytes of an object, from `first` to before `last`, to a file; raise `ConditionError` if it changed."""
+        name = listed.name
         with self._answering(name):
-            size = listed.bytes
-            if max_bytes is not None and size > max_bytes:
-                raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
-            for start in range(0, size, PART_BYTES):
-                end = min(start + PART_BYTES, size)
+            for start in range(first, last, PART_BYTES):
+                end = min(start + PART_BYTES, last)
                 options: GetOptions = {"range": (start, end), "if_match": listed.etag}
                 part = self._obstore.get(self._store, name, options=options).bytes()
                 if len(part) != end - start:
-                    raise StoreError(f"{self.address}/{name} ended early: {start + len(part)} of {size} bytes")
+                    raise StoreError(f"{self.address}/{name} ended early: {start + len(part)} of {listed.bytes} bytes")
                 target.write(part)
-        return listed
+
+    def copy(self, name: str, new_name: str) -> None:
+        """Let the store copy an object; an existing one is replaced.
+
+        Raises
+        ------
+        StoreError
+            If the copy is not complete: Azure may finish a copy later.
+        """
+        with self._answering(name):
+            self._obstore.copy(self._store, name, new_name)
+        source, copied = self.find(name), self.find(new_name)
+        if source is None or copied is None or copied.bytes != source.bytes:
+            raise StoreError(f"{self.address}/{new_name} is not copied yet")
 
     def entries(self, prefix: str = "") -> Iterator[Listed]:
         """Yield the objects whose names begin with the folder `prefix`, in no particular order."""
@@ -224,8 +246,12 @@ def _reason(text: str) -> str:
     'the store answers 403 Forbidden (AccessDenied): check the credentials in the environment'
     >>> _reason("Error performing GET http://x in 1s, after 3 retries - HTTP error: error sending request")
     'the store does not answer'
+    >>> _reason("Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1s - HTTP error")
+    'the environment has no credentials for it'
     """
     text = text.partition("\n\nDebug source")[0]
+    if "/latest/api/token" in text or "Account must be specified" in text:  # the role of a machine was asked for
+        return "the environment has no credentials for it"
     if match := re.search(r"status code: (\d{3}[A-Za-z -]*)", text):
         code = re.search(r"<Code>(\w{1,60})</Code>", text)
         hint = ": check the credentials in the environment" if match[1][:3] in ("401", "403") else ""

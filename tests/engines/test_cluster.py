@@ -4,7 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from churnops.scoring.folder import FolderScorer
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
-from tests.support.dask import kill_local_worker, local_workers, scheduler, worker
+from tests.support.dask import after, kill_local_worker, local_workers, scheduler, worker
 from tests.support.experiments import start_with_threshold
 from tests.support.processes import wait_for
 from tests.support.projects import LATER, quick, write_project, write_small_data
@@ -57,17 +57,6 @@ def predict(here: Path, target: Path, address: str, **callbacks: Any) -> ScoredF
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def after(rows: int, act: Callable[[], object]) -> Callable[[int, float, int], None]:
-    """Return a callback that acts once, when this number of rows is finished."""
-    acts = iter([act])
-
-    def on_rows(done: int, share: float, workers: int) -> None:
-        if done >= rows:
-            next(acts, lambda: None)()
-
-    return on_rows
 
 
 def test_local_workers_give_the_bytes_of_one_process_though_killed(here: Path, tmp_path: Path):

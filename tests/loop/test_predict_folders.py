@@ -16,7 +16,7 @@ from churnops.data.validate import ValidationError
 from churnops.errors import ClusterError, DataError
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
-from churnops.scoring.manifest import Manifest, PartRecord, file_sha256
+from churnops.scoring.manifest import FolderManifest, PartRecord, file_sha256
 from churnops.scoring.removal import is_listed, remove_rows_of_part
 from churnops.settings import load_settings
 from churnops.training.train import TrainedModels
@@ -270,15 +270,15 @@ def test_a_data_set_that_changes_meanwhile_is_refused(here: Path, tmp_path: Path
 
 @pytest.mark.parametrize("links", [True, False])
 def test_a_part_is_recorded_once(tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch):
-    manifest = Manifest(tmp_path)
+    manifest = FolderManifest(tmp_path)
     (tmp_path / "records").mkdir()
     if not links:  # as on exFAT
         monkeypatch.setattr(os, "link", lambda source, name: Path("/nothing").stat())
 
     def commit(data: str) -> PartRecord:
-        written = manifest.new_file(".csv")
-        written.write_text(data)
-        return manifest.commit(written, PartRecord(7, "in.csv", 0, 5, 1, {}))
+        with manifest.new_file(".csv") as written:
+            written.write_text(data)
+            return manifest.commit(written, PartRecord(7, "in.csv", 0, 5, 1, {}))
 
     first = commit("aa")
     assert commit("bb" if links else "aa") == first

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -55,6 +55,17 @@ def worker(folder: Path, address: str, *arguments: str) -> Iterator["subprocess.
     with dask("worker", *options, *arguments, log=log) as process:
         _wait_for_line(process, b"Registered to:", log)
         yield process
+
+
+def after(rows: int, act: Callable[[], object]) -> Callable[[int, float, int], None]:
+    """Return a callback of progress that acts once, when this number of rows is finished."""
+    acts = iter([act])
+
+    def on_rows(done: int, share: float, workers: int) -> None:
+        if done >= rows:
+            next(acts, lambda: None)()
+
+    return on_rows
 
 
 def local_workers() -> list[psutil.Process]:

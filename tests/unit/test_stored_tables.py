@@ -3,9 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from churnops.data import stored
+from churnops.data import dataset, stored
+from churnops.data.dataset import DataSet
+from churnops.data.stored_files import FOOTER_BYTES
 from churnops.errors import DataError, StoreError
 from churnops.objects import ObjectStore
 from churnops.settings import Settings, load_settings
@@ -79,19 +82,38 @@ def test_a_result_is_copied_whole_and_never_over_its_input(here: Settings, bucke
     assert written.data == b"again"
 
 
-def test_a_result_in_parts_is_complete_when_its_last_file_is_there(
-    here: Settings, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
+def test_a_part_in_a_store_is_read_without_the_rest_of_its_file(
+    tmp_path: Path, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ):
-    order: list[str] = []
-    upload = ObjectStore.upload
-    monkeypatch.setattr(ObjectStore, "upload", lambda *given, **o: (order.append(given[1]), upload(*given, **o)))
-    for parts in (("part-0.csv", "part-1.csv"), ("part-0.csv",)):
-        with stored.result(here, "s3://bucket/parts", [FOLDER], overwrite=True) as (path, _):
-            path.mkdir()
-            for name in ("_SUCCESS", "manifest.json", *parts):
-                (path / name).write_text(name)
-    assert order[:4] == ["part-0.csv", "part-1.csv", "manifest.json", "_SUCCESS"]
-    assert {entry.name for entry in bucket.entries("parts")} == {f"parts/{name}" for name in order[4:]}
+    monkeypatch.setattr(dataset, "PART_ROWS", 20_000)
+    folder = tmp_path / "bucket/churn/raw"
+    for year in (2025, 2026):
+        (folder / f"year={year}").mkdir(parents=True)
+        values = pl.DataFrame({"calls": pl.int_range(100_000, eager=True).shuffle(year)})
+        values.write_parquet(folder / f"year={year}/a.parquet", row_group_size=10_000)
+        (folder / f"year={year}/_b.parquet").touch()
+    schema = load_settings(write_project(tmp_path)).table
+    fetched = []
+    fetch = ObjectStore.fetch
+    monkeypatch.setattr(ObjectStore, "fetch", lambda *given: (fetched.append(given[3] - given[2]), fetch(*given)))
+    here = [batch.table for part in DataSet.of(folder).parts() for batch in part.batches(7_000, schema, "all")]
+    with DataSet.of(FOLDER).with_heads() as data:
+        parts, heads = data.parts(), sum(fetched)
+        there = [[batch.table for batch in part.batches(7_000, schema, "all")] for part in parts]
+    assert [len(tables) for tables in there] == [3] * 10
+    assert pl.concat(here).equals(pl.concat(table for tables in there for table in tables))
+    size = sum(file.size for file in data.files)
+    assert heads <= 2 * FOOTER_BYTES
+    assert sum(fetched) - heads < size + 10 * (FOOTER_BYTES + 200)
+    bucket.delete(["churn/raw/year=2025/a.parquet"])
+    with pytest.raises(DataError, match=f"{FOLDER}/year=2025/a.parquet changed while it was read"):
+        next(parts[0].batches(10, schema, "all"))
+    bucket.create("churn/raw/year=2025/a.parquet", b"no Parquet")
+    with (
+        pytest.raises(DataError, match=f"{FOLDER}/year=2025/a.parquet is not a readable Parquet table"),
+        DataSet.of(FOLDER).with_heads() as data,
+    ):
+        data.parts()
 
 
 def test_a_result_that_cannot_be_copied_stays_and_is_named(

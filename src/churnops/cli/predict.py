@@ -1,7 +1,7 @@
 """The command predict: score a file, a folder or a query."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from churnops.experiments.split import RunningSplit
     from churnops.model import Bundle
     from churnops.project import Project
+    from churnops.scoring.file import FileScorer, ScoredFile
+    from churnops.settings import Settings
 
 
 @main.command()
@@ -54,6 +56,7 @@ def predict(
     interrupted run starts again, because the query may return other rows.
 
     IN and OUT may be in an object store: s3://bucket/customers.parquet, az://container/folder, gs://bucket/folder.
+    Workers of a cluster read and write such folders themselves, with the credentials of their environment.
 
     While a split runs (`churnops split`), the challenger scores the customers of its arm. OUT then also has the column
     experiment_arm, and model_version names the model that scored each row.
@@ -62,22 +65,18 @@ def predict(
     5 % of them have such a level in one category. An empty cell in a column that had none in training is replaced, and
     counted; a file is refused if more than 5 % of the customers, and more than five, lack such a value.
     """
-    from churnops.data.stored import result
     from churnops.progress import rows_progress
     from churnops.project import Project
     from churnops.scoring.file import FileScorer
-    from churnops.scoring.folder import FolderScorer
     from churnops.traces import command
 
     settings = settings_of(ctx)
     project = Project(settings)
     project.place.refresh()
     split = _running_split(project)
-    table = local_table(settings, source)
     with (
         command("churnops predict", settings.traces),
-        rows_progress(table.name, hidden=as_json) as (on_rows, on_message),
-        result(settings, target, [source], overwrite=force) as (written, overwrite),
+        rows_progress(Path(source).name, hidden=as_json) as (on_rows, on_message),
     ):
         if split is not None and split.message:
             on_message(split.message)
@@ -89,10 +88,9 @@ def predict(
             accept_missing=accept_missing,
             decided=project.decided,
             arms=split.arms if split else None,
-            on_written=_recording(project, split, written.suffix.lower()),
+            on_written=_recording(project, split, Path(target).suffix.lower()) if split else None,
         )
-        by_parts = FolderScorer(scorer, settings.cluster.address) if table.is_dir() else scorer
-        done = by_parts.score(table, written, overwrite=overwrite, on_rows=on_rows, on_message=on_message)
+        done = _score(settings, scorer, source, target, overwrite=force, on_rows=on_rows, on_message=on_message)
         for sentence in done.unknown + done.empty:
             on_message(sentence)
     document = {
@@ -113,16 +111,34 @@ def predict(
     show_done(as_json, lambda: document, lambda: click.echo(f"{scored} Results: {target}"))
 
 
-def _recording(project: "Project", split: "RunningSplit | None", ending: str) -> "Callable[[Path, Bundle], None]":
+def _score(
+    settings: "Settings", scorer: "FileScorer", source: str, target: str, *, overwrite: bool, **callbacks: Any
+) -> "ScoredFile":
+    """Score a folder where it is, and a file in an object store by copies on this machine."""
+    from churnops.address import is_object_address
+    from churnops.data.read import ENDINGS
+    from churnops.data.stored import result
+    from churnops.scoring.folder import FolderScorer
+
+    stored = is_object_address(source)
+    if Path(source).suffix.lower() not in ENDINGS if stored else Path(source).is_dir():
+        folder, written = source if stored else Path(source), target if is_object_address(target) else Path(target)
+        by_parts = FolderScorer(scorer, settings.cluster.address)
+        return by_parts.score(folder, written, overwrite=overwrite, **callbacks)
+    table = local_table(settings, source)
+    with result(settings, target, [source], overwrite=overwrite) as (path, may_replace):
+        return scorer.score(table, path, overwrite=may_replace, **callbacks)
+
+
+def _recording(project: "Project", split: "RunningSplit", ending: str) -> "Callable[[Path, Bundle], None]":
     """Return a function that records the arms of a result's customers, and sends an alert if an arm loses customers."""
 
     def record(result: Path, bundle: "Bundle") -> None:
-        if split is not None:
-            from churnops.experiments.ratio_alert import alert_mismatch
-            from churnops.experiments.scored_files import record_exposures
+        from churnops.experiments.ratio_alert import alert_mismatch
+        from churnops.experiments.scored_files import record_exposures
 
-            record_exposures(project, split.experiment, result, bundle.schema, ending)
-            alert_mismatch(project, split.experiment)
+        record_exposures(project, split.experiment, result, bundle.schema, ending)
+        alert_mismatch(project, split.experiment)
 
     return record
 

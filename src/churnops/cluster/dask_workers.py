@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from churnops.cluster.versions import difference, versions
-from churnops.errors import ClusterError, first_line
+from churnops.errors import ClusterError, SettingsError, StoreError, first_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -131,7 +131,12 @@ def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
 
         raise ClusterError(f"worker {get_worker().address} of the Dask cluster {other}: {SAME}")
     threadpool_limits(1)
-    return function(*args)
+    try:
+        return function(*args)
+    except (StoreError, SettingsError) as error:  # such as missing credentials of this worker
+        from distributed import get_worker
+
+        raise StoreError(f"worker {get_worker().address} of the Dask cluster: {error}") from None
 
 
 @contextmanager

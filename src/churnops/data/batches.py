@@ -104,9 +104,13 @@ def read_batches(
     schema: Schema | None = None,
     others: Others = "names",
     skip: int = 0,
+    end: int | None = None,
     encoding: Encoding = "utf-8",
 ) -> Iterator[FileBatch]:
-    """Yield batches like `open_batches`, each with its position; leave out the first `skip` rows at little cost."""
+    """Yield batches like `open_batches`, each with its position; leave out the first `skip` rows at little cost.
+
+    If `end` is the number of the last row of a row group, nothing after this group is read.
+    """
     import pyarrow as pa
 
     kind = format or path.suffix.lower()[1:]
@@ -118,7 +122,7 @@ def read_batches(
         elif kind == "sql":
             pieces = read_query(path, schema, others)
         elif kind == "parquet":
-            pieces = read_parquet(path, rows, skip, schema, others)
+            pieces = read_parquet(path, rows, skip, schema, others, end)
         else:
             pieces = _read_csv(path, schema, others, encoding)
         first = skip

@@ -5,8 +5,9 @@ A data set is cut into parts, which tasks read independently of each other, in c
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -15,8 +16,10 @@ import polars as pl
 from churnops.data.batches import FileBatch, read_batches
 from churnops.data.parquet import read_footer
 from churnops.data.parquet_columns import Others
+from churnops.data.stored_files import StoredFile, plain
 from churnops.errors import DataError
-from churnops.files import as_text
+from churnops.files import as_text, temporary_folder
+from churnops.objects import ObjectStore
 from churnops.schema import Schema
 
 if TYPE_CHECKING:
@@ -34,17 +37,52 @@ class DataFile:
 
     Attributes
     ----------
+    path
+        Path of the file; of its head (see `DataSet.with_heads`) if it is in an object store.
     name
         Path below the data set's folder.
     partition
         Columns that the names of its folders add, each with its value; None is a missing value.
+    version
+        Time of modification in nanoseconds, or the etag of an object.
+    store
+        Address of the data set if it is in an object store, otherwise empty.
     """
 
     path: Path
     name: str
     partition: tuple[tuple[str, str | None], ...]
     size: int
-    changed_ns: int
+    version: int | str
+    store: str = ""
+
+    @property
+    def address(self) -> str:
+        """Path or address, for messages."""
+        return f"{self.store}/{self.name}" if self.store else str(self.path)
+
+    @contextmanager
+    def rows(self, first: int, end: int | None) -> Iterator[Path]:
+        """Yield a file in which these rows can be read; rows in an object store are copied for the block."""
+        if not self.store:
+            yield self.path
+            return
+        with temporary_folder() as folder, self.naming(path := folder / self.path.name):
+            self.stored().fetch_rows(path, first, end)
+            yield path
+
+    def stored(self) -> StoredFile:
+        """Return the file as an object; raise `DataError` if it has changed."""
+        return StoredFile.of(self.store, self.name, str(self.version))
+
+    @contextmanager
+    def naming(self, copy: Path) -> Iterator[None]:
+        """Name the file in errors on its copy."""
+        try:
+            yield
+        except DataError as error:
+            error.args = (str(error).replace(str(copy), self.address),)
+            raise
 
 
 @dataclass(frozen=True)
@@ -75,19 +113,17 @@ class Part:
         DataError
             If the file cannot be read, or has a column that the names of its folders add, too.
         """
-        left = self.rows
-        for batch in read_batches(self.file.path, rows=rows, schema=schema, others=others, skip=self.first_row):
-            table = batch.table if left is None else batch.table.head(left)
-            yield FileBatch(self._with_partition(table), batch.first_row, batch.share)
-            if left is not None:
-                left -= table.height
-                if left == 0:
-                    return
+        end = None if self.rows is None else self.first_row + self.rows
+        with self.file.rows(self.first_row, end) as path:
+            for batch in read_batches(path, rows=rows, schema=schema, others=others, skip=self.first_row, end=end):
+                yield FileBatch(self._with_partition(batch.table), batch.first_row, batch.share)
 
     def _with_partition(self, table: pl.DataFrame) -> pl.DataFrame:
         for name, _ in self.file.partition:
             if name in table.columns:
-                raise DataError(f"{self.file.path} has a column {name!r}, and so have its folders: rename one of them")
+                raise DataError(
+                    f"{self.file.address} has a column {name!r}, and so have its folders: rename one of them"
+                )
         return table.with_columns(pl.lit(value, pl.String).alias(name) for name, value in self.file.partition)
 
 
@@ -97,28 +133,31 @@ class DataSet:
 
     Attributes
     ----------
+    folder
+        Path of a folder, or an address in an object store.
     ending
         Ending of all names: ".parquet" or ".csv".
     """
 
-    folder: Path
+    folder: Path | str
     ending: str
     files: tuple[DataFile, ...]
 
     @classmethod
-    def of(cls, folder: Path) -> "DataSet":
+    def of(cls, folder: Path | str) -> "DataSet":
         """List the tables of a folder and of the folders in it. Names that begin with `.` or `_` are left out.
+
+        Parameters
+        ----------
+        folder
+            Path, or an address in an object store. Nothing but the list is read, see `with_heads`.
 
         Raises
         ------
         DataError
             If there is no table, there are CSV and Parquet files or different partitions, or it is a Delta table.
         """
-        files = []
-        for path in _tables(folder.resolve()):
-            name, status = path.relative_to(folder.resolve()), path.stat()
-            partition = tuple(_partition(name))
-            files.append(DataFile(path, as_text(name), partition, status.st_size, status.st_mtime_ns))
+        files = list(_files(folder) if isinstance(folder, Path) else _objects(folder))
         endings = {file.path.suffix.lower() for file in files}
         if len(endings) != 1:
             both = "holds CSV and Parquet files: use one format" if endings else "holds no .parquet or .csv file"
@@ -134,8 +173,21 @@ class DataSet:
     @property
     def sha256(self) -> str:
         """Hash of names, sizes and times of modification."""
-        listed = [(file.name, file.size, file.changed_ns) for file in self.files]
+        listed = [(file.name, file.size, file.version) for file in self.files]
         return hashlib.sha256(repr(listed).encode()).hexdigest()
+
+    @contextmanager
+    def with_heads(self) -> Iterator["DataSet"]:
+        """Yield the data set with heads of its objects, which tell the columns and the parts: footer or first MiB."""
+        if isinstance(self.folder, Path):
+            yield self
+            return
+        with temporary_folder() as folder:
+            files = []
+            for number, file in enumerate(self.files):
+                files.append(replace(file, path=folder / f"{number}{file.path.suffix}"))
+                file.stored().fetch_head(files[-1].path)
+            yield replace(self, files=tuple(files))
 
     def parts(self) -> list[Part]:
         """Cut the data set into parts. Parquet files without rows have none.
@@ -152,9 +204,30 @@ class DataSet:
         return [Part(number, *cut[:3], cut[3] / total) for number, cut in enumerate(cuts)]
 
 
+def _files(folder: Path) -> Iterator[DataFile]:
+    for path in _tables(folder.resolve()):
+        name, status = path.relative_to(folder.resolve()), path.stat()
+        yield DataFile(path, as_text(name), tuple(_partition(name)), status.st_size, status.st_mtime_ns)
+
+
+def _objects(address: str) -> Iterator[DataFile]:
+    """Yield the tables below an address, in the order of `_tables`."""
+    for listed in sorted(ObjectStore(address).entries(), key=lambda listed: PurePosixPath(listed.name)):
+        name, etag = PurePosixPath(listed.name), plain(listed.etag)
+        if name.parts[:1] == ("_delta_log",):
+            raise _delta_table(address)
+        if name.suffix.lower() in FORMATS and not any(part.startswith((".", "_")) for part in name.parts):
+            partition = tuple(_partition(name))
+            yield DataFile(Path(name.name), listed.name, partition, listed.bytes, etag, address.rstrip("/"))
+
+
+def _delta_table(folder: Path | str) -> DataError:
+    return DataError(f"{folder} is a Delta table, whose files include deleted rows: export it as Parquet first")
+
+
 def _tables(folder: Path) -> Iterator[Path]:
     if (folder / "_delta_log").exists():
-        raise DataError(f"{folder} is a Delta table, whose files include deleted rows: export it as Parquet first")
+        raise _delta_table(folder)
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):
             continue
@@ -165,7 +238,7 @@ def _tables(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _partition(name: Path) -> Iterator[tuple[str, str | None]]:
+def _partition(name: PurePath) -> Iterator[tuple[str, str | None]]:
     """Yield column and value of each folder `column=value` in a path.
 
     Raises
@@ -189,7 +262,7 @@ def _cuts(file: DataFile) -> Iterator[tuple[int, int | None, int]]:
     if file.path.suffix.lower() == ".csv":
         yield 0, None, file.size
         return
-    metadata = _footer(file.path)
+    metadata = _footer(file)
     first = rows = 0
     for group in range(metadata.num_row_groups):
         rows += metadata.row_group(group).num_rows
@@ -198,10 +271,11 @@ def _cuts(file: DataFile) -> Iterator[tuple[int, int | None, int]]:
             first, rows = first + rows, 0
 
 
-def _footer(path: Path) -> "pq.FileMetaData":
+def _footer(file: DataFile) -> "pq.FileMetaData":
     import pyarrow as pa
 
     try:
-        return read_footer(path)
+        with file.naming(file.path):
+            return read_footer(file.path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None
+        raise DataError(f"{file.address} is not a readable Parquet table: {str(error).partition(chr(10))[0]}") from None

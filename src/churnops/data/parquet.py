@@ -52,12 +52,13 @@ def read_footer(path: Path) -> "pq.FileMetaData":
 
 
 def read_parquet(
-    path: Path, rows: int, skip: int, schema: Schema | None = None, others: Others = "all"
+    path: Path, rows: int, skip: int, schema: Schema | None = None, others: Others = "all", end: int | None = None
 ) -> Iterator[tuple["pa.RecordBatch", int, float]]:
     """Yield pieces of a Parquet file, each with the number of rows above it and the share of the file read.
 
-    Row groups within the skipped rows are not decoded. Until the length of the rows is known, text is held as
-    dictionaries, so a repeated value takes memory once. If `others` is "names", columns outside the Schema are null.
+    Row groups within the skipped rows, and from row `end` on, are not read. Until the length of the rows is known, text
+    is held as dictionaries, so a repeated value takes memory once. If `others` is "names", columns outside the Schema
+    are null.
 
     Raises
     ------
@@ -80,6 +81,8 @@ def read_parquet(
     unread = path.stat().st_size
     with pq.ParquetFile(path, metadata=metadata, pre_buffer=False, buffer_size=2**20, read_dictionary=names) as file:
         for group in range(first, metadata.num_row_groups):
+            if end is not None and above >= end:
+                return
             unread -= _stored_bytes(metadata, group, layout.leaves)
             if unread < 0:
                 raise DataError(f"{path} is not a readable Parquet table: its columns overlap")

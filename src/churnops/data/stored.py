@@ -1,15 +1,15 @@
-"""Tables in object stores: copied to this machine before they are read, and results copied back when they are whole.
+"""Tables in object stores: copied to this machine before they are read, and files copied back when they are whole.
 
 A copy is kept in the folder `tables-copy` of the project, and used again as long as the object's etag is the same.
 """
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from churnops.address import is_object_address
 from churnops.data.read import ENDINGS
+from churnops.data.stored_files import plain
 from churnops.errors import DataError
 from churnops.files import file_lock
 from churnops.objects import ConditionError, Listed, ObjectStore
@@ -17,8 +17,6 @@ from churnops.settings import Settings
 from churnops.settings.sections import STORE_COPIES
 
 RESULTS = "results"
-LAST = ("manifest.json", "_SUCCESS")
-"""Files of a result in parts that are written last, in this order: a reader who finds them finds every part."""
 
 
 def fetch(settings: Settings, source: str) -> Path:
@@ -65,7 +63,7 @@ def fetch_tables(settings: Settings) -> None:
 
 @contextmanager
 def result(settings: Settings, target: str, sources: Sequence[str], *, overwrite: bool) -> Iterator[tuple[Path, bool]]:
-    """Yield the path to which a result is written, and whether an existing one is replaced; copy it to its store.
+    """Yield the path to which a file is written, and whether an existing one is replaced; copy it to its store.
 
     Raises
     ------
@@ -82,13 +80,14 @@ def result(settings: Settings, target: str, sources: Sequence[str], *, overwrite
     path.parent.mkdir(parents=True, exist_ok=True)
     yield path, True
     try:
-        _publish(path, target, overwrite)
+        store, name = _object(target)
+        store.upload(name, path, new=not overwrite)
     except ConditionError:
         raise DataError(f"{target} exists already: name another one, or give --force to replace it") from None
     except Exception as error:
         error.add_note(f"the result is complete in {path}")
         raise
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.unlink()
 
 
 def _object(address: str) -> tuple[ObjectStore, str]:
@@ -99,7 +98,7 @@ def _object(address: str) -> tuple[ObjectStore, str]:
 def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
     """Copy an object, unless the file is a copy of the same content."""
     known = path.with_name(f".{path.name}.etag")
-    same = known.is_file() and known.read_text() == _plain(listed.etag)
+    same = known.is_file() and known.read_text() == plain(listed.etag)
     if same and path.is_file() and path.stat().st_size == listed.bytes:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,14 +110,9 @@ def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
             raise DataError(f"{store.address}/{listed.name} was removed while it was read")
         known.unlink(missing_ok=True)
         unfinished.replace(path)
-        known.write_text(_plain(copied.etag))
+        known.write_text(plain(copied.etag))
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _plain(etag: str) -> str:
-    """Return an etag without the quotes that Azure's listings leave out."""
-    return etag.strip('"')
 
 
 def _copy_folder(store: ObjectStore, path: Path) -> None:
@@ -145,18 +139,3 @@ def _check_free(target: str, sources: Sequence[str], overwrite: bool) -> None:
         raise DataError(
             f"{target} exists already: name another one, or give --force to replace it (the input is never replaced)"
         )
-
-
-def _publish(path: Path, target: str, overwrite: bool) -> None:
-    """Copy a result to its store: a file as one object; a folder by parts, and the files that complete it last."""
-    if path.is_file():
-        store, name = _object(target)
-        store.upload(name, path, new=not overwrite)
-        return
-    store = ObjectStore(target)
-    old = [listed.name for listed in store.entries()]
-    store.delete([name for name in reversed(LAST) if name in old])
-    names = [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
-    for name in sorted(names, key=lambda name: (LAST.index(name) if name in LAST else -1, name)):
-        store.upload(name, path / name)
-    store.delete([name for name in old if name not in names])

@@ -108,8 +108,9 @@ class FileScorer:
     arms
         The running split; None if there is none.
     on_written
-        Called with each whole result, a file or folder, and the deployed bundle, before the result gets its name. A
-        killed run is repeated, so this may happen again with the same result.
+        Called with each whole result, a file or folder, and the deployed bundle, before the result gets its name; with
+        a copy of each part of a result in an object store. A killed run is repeated, so this may happen again with the
+        same result.
     """
 
     models: Path
@@ -121,7 +122,7 @@ class FileScorer:
     accept_missing: tuple[str, ...] = ()
     decided: Callable[[Bundle], Bundle] = lambda bundle: bundle
     arms: Arms | None = None
-    on_written: Callable[[Path, Bundle], object] = lambda result, bundle: None
+    on_written: Callable[[Path, Bundle], object] | None = None
 
     @property
     def threads(self) -> int:
@@ -178,7 +179,8 @@ class FileScorer:
                 check_expected(unexpected_cells(records), bundle, source.name, accepted)
                 with span("publish"):
                     join([unfinished.manifest.folder / record.data for record in records], unfinished.result)
-                    self.on_written(unfinished.result, bundle)
+                    if self.on_written:
+                        self.on_written(unfinished.result, bundle)
                     unfinished.result.replace(target)
                     fsync_folder(target.parent)
         return ScoredFile.of(records, bundle, resumed, replaced)
@@ -217,9 +219,9 @@ class FileScorer:
         score = partial(_score, bundle=bundle, name=source.name, ending=ending, scorer=self, may_lack=may_lack)
         on_rows(rows, 0.0)
         for scored in _in_order(score, enumerate(batches, start=len(records)), self.threads):
-            written = manifest.new_file(ending)
-            write_flushed(written, scored.data)
-            records.append(manifest.commit(written, scored.record))
+            with manifest.new_file(ending) as written:
+                write_flushed(written, scored.data)
+                records.append(manifest.commit(written, scored.record))
             rows += scored.record.rows
             on_rows(rows, scored.share)
         return records

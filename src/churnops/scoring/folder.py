@@ -1,28 +1,27 @@
 """Score a data set (a folder of files) with the deployed bundle: in parts, by any workers, and resumable."""
 
-import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from churnops import __version__
 from churnops.cluster import completed, open_workers
 from churnops.data.accepted import Accepted
 from churnops.data.dataset import DataSet, Part
-from churnops.data.targets import WRITTEN
 from churnops.errors import DataError
-from churnops.files import close_to_others, fsync_folder, write_flushed
 from churnops.model import Bundle
 from churnops.model.sent import SentBundle
 from churnops.schema import DECISION
 from churnops.scoring.file import FileScorer, ScoredFile, notices, others_read
-from churnops.scoring.manifest import MANIFEST, PartRecord, unexpected_cells
+from churnops.scoring.folder_result import Publish, folder_result, part_name
+from churnops.scoring.manifest import PartRecord, unexpected_cells
 from churnops.scoring.part import PartScorer, score_part
+from churnops.scoring.stored_result import stored_result
 from churnops.scoring.table import check_expected
-from churnops.scoring.unfinished import Unfinished, unfinished_folder, unfinished_result
+from churnops.scoring.unfinished import UnfinishedParts
 from churnops.traces import span
-
-SUCCESS = "_SUCCESS"
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,8 @@ class FolderScorer:
 
     def score(
         self,
-        source: Path,
-        target: Path,
+        source: Path | str,
+        target: Path | str,
         *,
         overwrite: bool = False,
         on_rows: Callable[[int, float, int], None] = lambda done, share, workers: None,
@@ -51,6 +50,10 @@ class FolderScorer:
 
         Parameters
         ----------
+        source
+            Path of a folder, or an address in an object store.
+        target
+            As `source`. Workers read and write objects themselves.
         on_rows
             Called after each part with the number of finished rows, their share of the input, in [0, 1], and the number
             of workers.
@@ -60,18 +63,21 @@ class FolderScorer:
         Raises
         ------
         ChurnopsError
-            As `FileScorer.score`; and if `target` is not a free folder, or the cluster does not answer.
+            As `FileScorer.score`; and if `target` is not a free folder, or the cluster or a store does not answer.
         """
-        if not unfinished_folder(target).exists():  # refuse before a folder is made
-            _check_target(source, target, overwrite=overwrite)
+        source, target = (place.rstrip("/") if isinstance(place, str) else place for place in (source, target))
         data, bundle, options = DataSet.of(source), self.options.deployed(), self.options
         accepted = Accepted.of(bundle.schema, unknown=options.accept_unknown, missing=options.accept_missing)
         identity = options.identity(bundle, {"input": data.sha256})
-        with unfinished_result(target, identity) as unfinished:
-            _check_target(source, target, overwrite=overwrite)  # another run may have finished meanwhile
+        opened: AbstractContextManager[tuple[UnfinishedParts, Publish]]
+        if isinstance(target, Path):
+            opened = folder_result(source, target, identity, overwrite=overwrite)
+        else:
+            opened = stored_result(source, target, identity, overwrite=overwrite)
+        with opened as (unfinished, publish), data.with_heads() as known:
             resumed = unfinished.report(on_message)
-            paths, others = [file.path for file in data.files], others_read(data.ending)
-            replaced = notices(paths, source.name, bundle.schema, others, on_message)
+            name, others = Path(source).name, others_read(data.ending)
+            replaced = notices([file.path for file in known.files], name, bundle.schema, others, on_message)
             scorer = PartScorer(
                 SentBundle.of(bundle),
                 unfinished.manifest,
@@ -83,15 +89,17 @@ class FolderScorer:
             )
             with unfinished.keeping_parts():
                 with span("score"):
-                    records = self._score_parts(data.parts(), scorer, on_rows, on_message)
+                    records = self._score_parts(known.parts(), scorer, on_rows, on_message)
                 if DataSet.of(source).sha256 != data.sha256:
                     raise DataError(f"{source} changed while it was read: type the command again")
-                cells = unexpected_cells(records)
-                check_expected(cells, bundle, source.name, accepted)
+                check_expected(unexpected_cells(records), bundle, name, accepted)
                 with span("publish"):
-                    _complete(unfinished, records, bundle, explained=options.explain)
-                    options.on_written(unfinished.result, bundle)
-                    _publish(unfinished)
+                    on_written = options.on_written
+                    publish(
+                        records,
+                        _manifest(records, bundle, explained=options.explain),
+                        (lambda result: on_written(result, bundle)) if on_written else None,
+                    )
         return ScoredFile.of(records, bundle, resumed, replaced)
 
     def _score_parts(
@@ -117,31 +125,9 @@ class FolderScorer:
         return [finished[part.number] for part in parts]
 
 
-def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that is no folder of a data set, and an existing one that this command has not written."""
-    if target.suffix.lower() in WRITTEN:
-        raise DataError(f"{target}: {source} is a folder, so the result is one: name it without {target.suffix}")
-    if not target.parent.is_dir():
-        raise DataError(f"{target.parent} is not a folder: make it first")
-    given, written = source.resolve(), target.resolve()
-    if written.is_relative_to(given) or given.is_relative_to(written):
-        raise DataError(f"{target} contains the folder that is scored, or is in it: name another folder")
-    if target.exists() and not overwrite:
-        raise DataError(f"{target} exists already: name another folder, or give --force to replace it")
-    if target.exists() and not (target / MANIFEST).is_file():
-        raise DataError(f"{target} was not written by `churnops predict`, so it is not replaced: name another folder")
-
-
-def _complete(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bundle, *, explained: bool) -> None:
-    """Give the parts their names, and write the manifest; a killed call can be repeated."""
-    result, listed = unfinished.result, []
-    for record in records:
-        name = f"part-{record.number:06d}{Path(record.data).suffix}"
-        if not (result / name).exists():
-            (unfinished.manifest.folder / record.data).replace(result / name)
-        close_to_others(result / name)  # a worker's account may write files that everybody may read
-        listed.append({**asdict(record), "data": name})
-    document = {
+def _manifest(records: Sequence[PartRecord], bundle: Bundle, *, explained: bool) -> dict[str, Any]:
+    """Return the content of the result's manifest."""
+    return {
         "churnops": __version__,
         "model_version": bundle.version_name,
         "model_sha256": bundle.content_sha256,
@@ -149,17 +135,5 @@ def _complete(unfinished: Unfinished, records: Sequence[PartRecord], bundle: Bun
         "explained": explained,
         "rows": sum(record.rows for record in records),
         "predicted_to_churn": sum(record.churners for record in records),
-        "parts": listed,
+        "parts": [{**asdict(record), "data": part_name(record)} for record in records],
     }
-    write_flushed(result / MANIFEST, json.dumps(document, indent=1).encode())
-    write_flushed(result / SUCCESS, b"")
-    fsync_folder(result)
-
-
-def _publish(unfinished: Unfinished) -> None:
-    """Give the result its name."""
-    target = unfinished.target
-    if target.exists():
-        target.rename(unfinished.folder / "replaced")
-    unfinished.result.rename(target)
-    fsync_folder(target.parent)

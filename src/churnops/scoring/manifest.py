@@ -9,7 +9,9 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,51 +52,80 @@ class PartRecord:
     sha256: str = ""
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """The finished parts of a result.
+class Manifest(ABC):
+    """The finished parts of a result. A task gets it as an argument, so it is picklable."""
 
-    Attributes
-    ----------
-    folder
-        Folder of the parts' files, which several machines may share. The folder `records` in it has their records.
-    """
-
-    folder: Path
-
-    def new_file(self, ending: str) -> Path:
-        """Return a free path for the rows of a part, for `commit`."""
-        return self.folder / f".{secrets.token_hex(8)}{ending}"
+    @abstractmethod
+    def new_file(self, ending: str) -> AbstractContextManager[Path]:
+        """Yield a free path for the rows of a part, for `commit`."""
 
     def commit(self, written: Path, part: PartRecord) -> PartRecord:
         """Record a part as finished; return the record that counts, which may be that of another process.
 
-        `written` is the part's file, on disk already. It gets its final name, which `part` need not have. The folders
-        are not flushed: a failure of power costs the last seconds, because file systems keep the order of names.
+        `written` is the part's file, on disk already. It gets its final name, which `part` need not have.
         """
         sha256 = file_sha256(written)
         part = replace(part, data=f"part-{part.number:06d}.{sha256[:16]}{written.suffix}", sha256=sha256)
-        written.replace(self.folder / part.data)
-        record, unlinked = self._records / f"part-{part.number:06d}.json", self._records / f".{secrets.token_hex(8)}"
-        write_flushed(unlinked, json.dumps(asdict(part), sort_keys=True).encode())
-        try:
-            os.link(unlinked, record)
-        except FileExistsError:
-            return _read(record)
-        except OSError:  # no hard links, as on exFAT: of two records, which are equal, the second one counts
-            unlinked.replace(record)
-        finally:
-            unlinked.unlink(missing_ok=True)
-        return part
+        self._add(written, part.data)
+        record = json.dumps(asdict(part), sort_keys=True).encode()
+        return _parse(self._record_once(f"{RECORDS}/part-{part.number:06d}.json", record))
 
     def finished(self) -> dict[int, PartRecord]:
         """Return the records of all finished parts by number, ascending."""
-        records = map(_read, self._records.glob("part-*.json"))
+        records = map(_parse, self._records())
         return {record.number: record for record in sorted(records, key=lambda record: record.number)}
 
-    @property
-    def _records(self) -> Path:
-        return self.folder / RECORDS
+    @abstractmethod
+    def _add(self, written: Path, name: str) -> None:
+        """Give a file its name among the parts."""
+
+    @abstractmethod
+    def _record_once(self, name: str, record: bytes) -> bytes:
+        """Create a record; return the one that exists, if there is one."""
+
+    @abstractmethod
+    def _records(self) -> Iterable[bytes]:
+        """Return all records."""
+
+
+@dataclass(frozen=True)
+class FolderManifest(Manifest):
+    """Parts in a folder, which several machines may share.
+
+    The folders are not flushed: a failure of power costs the last seconds, because file systems keep the order of
+    names.
+
+    Attributes
+    ----------
+    folder
+        Folder of the parts' files. The folder `records` in it has their records.
+    """
+
+    folder: Path
+
+    @contextmanager
+    def new_file(self, ending: str) -> Iterator[Path]:
+        """Yield a free path in the folder."""
+        yield self.folder / f".{secrets.token_hex(8)}{ending}"
+
+    def _add(self, written: Path, name: str) -> None:
+        written.replace(self.folder / name)
+
+    def _record_once(self, name: str, record: bytes) -> bytes:
+        path, unlinked = self.folder / name, self.folder / RECORDS / f".{secrets.token_hex(8)}"
+        write_flushed(unlinked, record)
+        try:
+            os.link(unlinked, path)
+        except FileExistsError:
+            return path.read_bytes()
+        except OSError:  # no hard links, as on exFAT: of two records, which are equal, the second one counts
+            unlinked.replace(path)
+        finally:
+            unlinked.unlink(missing_ok=True)
+        return record
+
+    def _records(self) -> Iterator[bytes]:
+        return (path.read_bytes() for path in (self.folder / RECORDS).glob("part-*.json"))
 
 
 def unexpected_cells(records: Sequence[PartRecord]) -> UnexpectedCells:
@@ -112,5 +143,5 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(record: Path) -> PartRecord:
-    return PartRecord(**json.loads(record.read_bytes()))
+def _parse(record: bytes) -> PartRecord:
+    return PartRecord(**json.loads(record))

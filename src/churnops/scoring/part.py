@@ -47,17 +47,17 @@ class PartScorer:
     def score(self, part: Part) -> PartRecord:
         """Score a part in batches, so that memory does not depend on its size."""
         ending = part.file.path.suffix.lower()
-        written = self.manifest.new_file(ending)
         rows = churners = 0
         cells = UnexpectedCells()
-        with flushed_file(written) as file, _writer(file, ending, safe_csv=self.safe_csv) as write:
-            for scored in self._scored(part):
-                write(scored.table)
-                rows += scored.table.height
-                churners += int(scored.prediction.churn.sum())
-                cells = cells.merge(scored.unexpected)
-        record = PartRecord(part.number, part.file.name, part.first_row, rows, churners, cells.to_json())
-        return self.manifest.commit(written, record)
+        with self.manifest.new_file(ending) as written:
+            with flushed_file(written) as file, _writer(file, ending, safe_csv=self.safe_csv) as write:
+                for scored in self._scored(part):
+                    write(scored.table)
+                    rows += scored.table.height
+                    churners += int(scored.prediction.churn.sum())
+                    cells = cells.merge(scored.unexpected)
+            record = PartRecord(part.number, part.file.name, part.first_row, rows, churners, cells.to_json())
+            return self.manifest.commit(written, record)
 
     def _scored(self, part: Part) -> Iterator[ScoredTable]:
         bundle, others = self.bundle.load(), others_read(part.file.path.suffix)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import secrets
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from churnops.data.targets import WRITTEN
-from churnops.errors import ChurnopsError, ClusterError, DataError, JournalError
+from churnops.errors import ChurnopsError, ClusterError, DataError, JournalError, StoreError
 from churnops.files import lock_folder
-from churnops.scoring.manifest import RECORDS, Manifest
+from churnops.scoring.manifest import RECORDS, FolderManifest, Manifest
 
 PARTS, RESULT = "parts", "result"
 
@@ -30,35 +31,38 @@ class InterruptedRunError(ChurnopsError):
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """An unfinished result, which no other process writes.
+class UnfinishedParts(ABC):
+    """The parts of an unfinished result.
 
     Attributes
     ----------
-    folder
-        Folder of the parts and of the result.
-    target
-        Path that the result will have.
     is_restart
         Whether parts of another identity were removed.
     can_continue
         Whether the next run can continue after the finished parts.
     """
 
-    folder: Path
-    target: Path
     is_restart: bool
     can_continue: bool
 
     @property
+    @abstractmethod
     def manifest(self) -> Manifest:
-        """The finished parts; the path is absolute, for other processes."""
-        return Manifest((self.folder / PARTS).resolve())
+        """The finished parts, for other processes too."""
 
     @property
-    def result(self) -> Path:
-        """File or folder that becomes the result."""
-        return self.folder / RESULT
+    @abstractmethod
+    def goal(self) -> str:
+        """Path or address that the result will have."""
+
+    @property
+    @abstractmethod
+    def remains(self) -> str:
+        """Path or address of everything that an interrupted run leaves."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Let the next run start again."""
 
     def report(self, on_message: Callable[[str], None]) -> int:
         """Report on an earlier run in a sentence; return the number of rows that it finished."""
@@ -74,6 +78,9 @@ class Unfinished:
         """Discard the parts if the input has to change; keep them if the same command can continue."""
         try:
             yield
+        except StoreError as error:  # which cannot be asked for the finished parts now
+            error.add_note(f"finished parts are kept: {self._again}")
+            raise
         except (ClusterError, JournalError) as error:
             if kept := self._kept():
                 error.add_note(kept)
@@ -81,13 +88,13 @@ class Unfinished:
         except ChurnopsError as error:
             if rows := self._rows():
                 outcome = f"the {rows:,} rows that were scored until then are discarded"
-                error.add_note(f"{self.target} is not written, and {outcome}")
-            _remove(self.result)
+                error.add_note(f"{self.goal} is not written, and {outcome}")
+            self.discard()
             raise
         except OSError as error:
             if not (kept := self._kept()):
                 raise
-            raise DataError(f"{self.target} cannot be written: {error.strerror or error}; {kept}") from None
+            raise DataError(f"{self.goal} cannot be written: {error.strerror or error}; {kept}") from None
         except KeyboardInterrupt:
             if not (kept := self._kept()):
                 raise
@@ -96,11 +103,54 @@ class Unfinished:
     def _kept(self) -> str:
         """Return a sentence on the parts that are kept; empty if there are none."""
         rows = self._rows() if self.can_continue else 0
-        again = f"type the same command again to continue, or remove {self.folder.parent}"
-        return f"{rows:,} finished rows are kept: {again}" if rows else ""
+        return f"{rows:,} finished rows are kept: {self._again}" if rows else ""
+
+    @property
+    def _again(self) -> str:
+        return f"type the same command again to continue, or remove {self.remains}"
 
     def _rows(self) -> int:
         return sum(record.rows for record in self.manifest.finished().values())
+
+
+@dataclass(frozen=True)
+class Unfinished(UnfinishedParts):
+    """An unfinished file or folder, which no other process writes.
+
+    Attributes
+    ----------
+    folder
+        Folder of the parts and of the result.
+    target
+        Path that the result will have.
+    """
+
+    folder: Path
+    target: Path
+
+    @property
+    def manifest(self) -> FolderManifest:
+        """The finished parts; the path is absolute, for other processes."""
+        return FolderManifest((self.folder / PARTS).resolve())
+
+    @property
+    def result(self) -> Path:
+        """File or folder that becomes the result."""
+        return self.folder / RESULT
+
+    @property
+    def goal(self) -> str:
+        """Path that the result will have."""
+        return str(self.target)
+
+    @property
+    def remains(self) -> str:
+        """Folder that an interrupted run leaves."""
+        return str(self.folder.parent)
+
+    def discard(self) -> None:
+        """Let the next run start again."""
+        _remove(self.result)
 
 
 def unfinished_folder(target: Path) -> Path:
@@ -128,7 +178,7 @@ def unfinished_result(target: Path, identity: Mapping[str, Any] | None) -> Itera
         If another process is writing `target`.
     """
     outer = unfinished_folder(target)
-    folder = outer / (secrets.token_hex(8) if identity is None else _sha256(identity)[:16])
+    folder = outer / (secrets.token_hex(8) if identity is None else identity_sha256(identity)[:16])
     with lock_folder(outer) as held:
         if not held:
             raise DataError(f"{target} is being written by another run: wait for it, or give another name")
@@ -137,7 +187,7 @@ def unfinished_result(target: Path, identity: Mapping[str, Any] | None) -> Itera
         for path in (*others, *([folder] if is_void else ())):
             _remove(path)
         (folder / PARTS / RECORDS).mkdir(parents=True, exist_ok=True)
-        unfinished = Unfinished(folder, target, bool(others), identity is not None)
+        unfinished = Unfinished(bool(others), identity is not None, folder, target)
         if target.suffix.lower() in WRITTEN:
             unfinished.result.touch()
         else:
@@ -150,7 +200,8 @@ def unfinished_result(target: Path, identity: Mapping[str, Any] | None) -> Itera
                 shutil.rmtree(outer, ignore_errors=True)
 
 
-def _sha256(identity: Mapping[str, Any]) -> str:
+def identity_sha256(identity: Mapping[str, Any]) -> str:
+    """Return the hash of everything that decides a result."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
