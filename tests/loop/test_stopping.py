@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection
@@ -96,6 +97,16 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path, project: tuple[
         wait_for("nobody listens", server.refuses_connections)
         for worker in workers:
             wait_for("the worker ends", lambda worker=worker: not _runs(worker))
+
+
+def test_a_worker_that_a_busy_machine_starves_is_kept(tmp_path: Path, project: tuple[Settings, object]):
+    settings = deployed(tmp_path, project[0])
+    with Server(settings, "--workers", "2") as server:
+        one, other = sorted(wait_for("both workers answer", lambda: len(server.workers()) == 2 and server.workers()))
+        with server.only(one):
+            time.sleep(7)
+        assert _runs(other)
+        assert server.workers() == {one, other}
 
 
 def _runs(process: int) -> bool:
