@@ -191,6 +191,25 @@ def test_a_worker_of_another_version_is_refused_by_name(here: Path, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+class ForeignError(Exception):
+    """It cannot be made again from its message, as errors of some packages."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+
+
+def fail() -> None:
+    raise ForeignError(7, "no more paper")
+
+
+def test_an_error_that_cannot_be_sent_is_named():
+    with (
+        open_workers("local:1", 1) as workers,
+        pytest.raises(ClusterError, match=r"a task failed on worker \S+.*, see its log: ForeignError: 7: no more"),
+    ):
+        workers.submit(fail).result()
+
+
 def test_run_gives_the_same_bundle_though_a_worker_is_killed(tmp_path: Path, project: tuple[Settings, RunSummary]):
     def clustered(document: dict[str, Any]) -> None:
         quick(document)

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from churnops.cluster.versions import difference, versions
-from churnops.errors import ClusterError, SettingsError, StoreError, first_line
+from churnops.errors import ChurnopsError, ClusterError, SettingsError, StoreError, first_line
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -124,19 +124,24 @@ def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
 
     BLAS keeps one thread, which is Dask's own default too: other threads of the worker may run tasks at the same time.
     """
+    from distributed import get_worker
     from threadpoolctl import threadpool_limits
 
+    here = f"worker {get_worker().address} of the Dask cluster"
     if other := difference(expected, versions()):
-        from distributed import get_worker
-
-        raise ClusterError(f"worker {get_worker().address} of the Dask cluster {other}: {SAME}")
+        raise ClusterError(f"{here} {other}: {SAME}")
     threadpool_limits(1)
     try:
         return function(*args)
     except (StoreError, SettingsError) as error:  # such as missing credentials of this worker
-        from distributed import get_worker
-
-        raise StoreError(f"worker {get_worker().address} of the Dask cluster: {error}") from None
+        raise StoreError(f"{here}: {error}") from None
+    except (ChurnopsError, OSError):
+        raise
+    except Exception as error:  # another package's error may be lost on its way, and be waited for without an end
+        log.exception("a task failed")
+        raise ClusterError(
+            f"a task failed on {here}, see its log: {type(error).__name__}: {first_line(error)}"
+        ) from None
 
 
 @contextmanager
