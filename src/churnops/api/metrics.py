@@ -80,6 +80,7 @@ class Metrics:
         # A look-up by labels takes longer than counting.
         self._seconds_child = lru_cache(maxsize=1000)(self._seconds.labels)
         self._prediction_child = lru_cache(maxsize=100)(self._predictions.labels)
+        self.split_child = lru_cache(maxsize=100)(self.split_answers.labels)
 
     def request(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one request."""

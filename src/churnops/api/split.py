@@ -189,7 +189,7 @@ class SplitAnswers:
             fell_back = arm == "challenger" and model == experiment.champion
             if fell_back:
                 counts[FELL_BACK] += 1
-            self._metrics.split_answers.labels(arm, row.layout.model_version).inc()
+            self._metrics.split_child(arm, row.layout.model_version).inc()
             exposures.append(
                 Exposure(experiment.id, row.customer_id, row.id, microseconds(row.at), arm == "challenger", fell_back)
             )
