@@ -7,13 +7,14 @@ answer are repeated for up to `RETRY_SECONDS`.
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from churnops.address import is_loopback, is_object_address
@@ -23,11 +24,17 @@ if TYPE_CHECKING:
     from obstore import GetOptions
 
 REQUEST_SECONDS = 10
+COPY_SECONDS = 600  # a store answers when it has copied
 RETRY_SECONDS = 30
 PART_BYTES = 8 * 2**20
 """Size of the parts in which objects are read and written, so that memory stays bounded."""
+AT_ONCE = 8
+"""Small requests at once, because each one waits for the store."""
 ENDPOINTS = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
 """Environment variables with the address of a store's service."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class ConditionError(StoreError):
@@ -36,10 +43,11 @@ class ConditionError(StoreError):
 
 @dataclass(frozen=True)
 class Stored:
-    """A small object that was read, with the etag of its content."""
+    """A small object that was read, with the etag of its content, and its version where the store counts versions."""
 
     data: bytes
     etag: str
+    version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,13 +82,20 @@ class ObjectStore:
 
     @cached_property
     def _store(self) -> Any:
+        return self._client(REQUEST_SECONDS)
+
+    @cached_property
+    def _copier(self) -> Any:
+        return self._client(COPY_SECONDS)
+
+    def _client(self, seconds: float) -> Any:
         from obstore.store import from_url
 
         return from_url(
             self.address,
             client_options={
                 "allow_http": self._http,
-                "timeout": timedelta(seconds=REQUEST_SECONDS),
+                "timeout": timedelta(seconds=seconds),
                 "connect_timeout": timedelta(seconds=REQUEST_SECONDS / 2),
             },
             retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
@@ -105,7 +120,7 @@ class ObjectStore:
                 result = self._obstore.get(self._store, name, options=options)
                 if result.meta["size"] > max_bytes:
                     raise StoreError(f"{self.address}/{name} is larger than {max_bytes} bytes")
-                return Stored(bytes(result.bytes()), _etag(result.meta))
+                return Stored(bytes(result.bytes()), _etag(result.meta), result.meta["version"])
             except FileNotFoundError as error:
                 if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
                     raise
@@ -119,7 +134,8 @@ class ObjectStore:
 
     def replace(self, name: str, data: bytes, expected: Stored) -> Stored:
         """Replace a small object; raise `ConditionError` if it is not the expected one any more."""
-        return self._write(name, data, {"e_tag": expected.etag})
+        version = {"version": expected.version} if expected.version else {}  # Google's condition
+        return self._write(name, data, {"e_tag": expected.etag, **version})
 
     def put(self, name: str, data: bytes) -> Stored:
         """Write a small object, whether it exists or not."""
@@ -127,7 +143,8 @@ class ObjectStore:
 
     def _write(self, name: str, data: bytes, mode: Any) -> Stored:
         with self._answering(name):
-            return Stored(data, _etag(self._obstore.put(self._store, name, data, mode=mode)))
+            written = self._obstore.put(self._store, name, data, mode=mode)
+            return Stored(data, _etag(written), written["version"])
 
     def upload(self, name: str, file: Path, *, new: bool = False) -> None:
         """Write a file as an object, in parts; an existing object is replaced when the last part has arrived.
@@ -197,7 +214,7 @@ class ObjectStore:
             If the copy is not complete: Azure may finish a copy later.
         """
         with self._answering(name):
-            self._obstore.copy(self._store, name, new_name)
+            self._obstore.copy(self._copier, name, new_name)
         source, copied = self.find(name), self.find(new_name)
         if source is None or copied is None or copied.bytes != source.bytes:
             raise StoreError(f"{self.address}/{new_name} is not copied yet")
@@ -207,16 +224,17 @@ class ObjectStore:
         with self._answering(prefix):
             for chunk in self._obstore.list(self._store, prefix):
                 for meta in chunk:
+                    if not meta["path"]:  # consoles mark an empty folder by an object with its name
+                        continue
                     yield Listed(str(meta["path"]), int(meta["size"]), _etag(meta))
 
     def delete(self, names: list[str]) -> None:
         """Delete objects; missing ones are ignored."""
-        with self._answering(names[0] if names else ""):
-            for name in names:
-                try:
-                    self._obstore.delete(self._store, name)
-                except FileNotFoundError:
-                    continue
+        at_once(self._delete, names)
+
+    def _delete(self, name: str) -> None:
+        with self._answering(name), suppress(FileNotFoundError):
+            self._obstore.delete(self._store, name)
 
     @contextmanager
     def _answering(self, name: str) -> Iterator[None]:
@@ -237,6 +255,12 @@ def _etag(meta: Any) -> str:
     if not meta["e_tag"]:
         raise StoreError("the object store returns no etag, so writes cannot be conditional")
     return str(meta["e_tag"])
+
+
+def at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call a function that waits for a store for each item, some calls at once; return the results in order."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(function, items))
 
 
 def _reason(text: str) -> str:

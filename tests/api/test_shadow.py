@@ -16,6 +16,7 @@ from churnops.errors import JournalError
 from churnops.experiments.shadow import look_at
 from churnops.journal import JournalWriter
 from churnops.journal.experiments import Experiment
+from churnops.journal.shadow_scores import ShadowScores
 from churnops.model import Bundle
 from churnops.model.prediction import Prediction
 from churnops.project import Project
@@ -132,6 +133,28 @@ def test_customers_that_wait_at_the_end_are_scored(api_settings: Settings, clien
     client.__exit__(None, None, None)
     with Project.open(api_settings) as project:
         assert project.shadow_scores.count(1) == 30
+
+
+def test_a_failing_part_at_the_end_costs_no_other_part(
+    api_settings: Settings, client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "PART_ROWS", 10)
+    client.post("/predict/batch", json=[a_customer(customer_id=f"C-{n}") for n in range(30)])
+    write, calls = ShadowScores.write, []
+
+    def fail_first(self: ShadowScores, scores: Any) -> None:
+        calls.append(scores)
+        if len(calls) == 1:
+            raise JournalError("the disk is full")
+        write(self, scores)
+
+    monkeypatch.setattr(ShadowScores, "write", fail_first)
+    client.__exit__(None, None, None)
+    with Project.open(api_settings) as project:
+        assert project.shadow_scores.count(1) == 20
+        shadow = project.experiments.get(1)
+        assert shadow is not None
+        assert shadow.details["dropped"] == 10
 
 
 @pytest.mark.parametrize(("customers", "most"), [(10, 2), (400, 10)])

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, select
+from sqlalchemy import Engine, event, select, text
 
 from churnops.errors import JournalError
 from churnops.journal import Journal, JournalWriter, open_database
@@ -94,6 +94,24 @@ def test_scores_of_a_shadow_share_the_commit_of_answers(engine: Engine, inline: 
     with_writer(engine, use, inline=inline)
     assert stored_scores.count(1) == 3
     assert len(stored(engine)) == 1
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_scores_that_cannot_be_written_cost_no_answer(engine: Engine, inline: bool):
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE shadow_scores RENAME TO elsewhere"))
+    rows = [a_prediction() for _ in range(2)]
+
+    async def use(writer: JournalWriter) -> None:
+        scores = writer.append((), scores=[ShadowScore("id", 1, 1, None, 0.25, 0.75)])
+        appends = (writer.append(rows[:1]), scores, writer.append(rows[1:]))
+        first, failed, second = await asyncio.gather(*appends, return_exceptions=True)
+        assert (first, second) == (None, None)
+        assert "the shadow's scores could not be written" in str(failed)
+        writer.check()
+
+    with_writer(engine, use, inline=inline)
+    assert stored(engine) == {row.id for row in rows}
 
 
 def test_a_shared_commit_is_linked_with_the_traces_that_it_serves(engine: Engine, monkeypatch: pytest.MonkeyPatch):

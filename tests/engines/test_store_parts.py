@@ -17,6 +17,7 @@ from churnops.objects import ObjectStore
 from churnops.pipelines.run_all import RunSummary
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
+from churnops.scoring.stored_result import stored_result
 from churnops.settings import Settings
 from tests.support.dask import after, scheduler, worker
 from tests.support.kills import KilledError, killing
@@ -105,9 +106,16 @@ def test_folders_and_stores_mix_and_force_replaces_only_results(here: Path, tmp_
     for force, message in ((False, "exists already: name another folder, or give --force"), (True, "was not written")):
         with pytest.raises(DataError, match=f"{target} {message}"):
             predict(here, here / "in", target, overwrite=force)
-    ObjectStore(s3.address).create("scored/manifest.json", b"{}")
+    others = (
+        "labels.parquet",
+        "november/part-000000.parquet",
+        "november/manifest.json",
+        ".november.unfinished/run.json",
+    )
+    for name in ("manifest.json", *others):
+        ObjectStore(target).create(name, b"{}")
     predict(here, here / "in", target, overwrite=True)
-    assert contents(target) == contents(here / "expected")
+    assert contents(target) == contents(here / "expected") | dict.fromkeys(others, b"{}")
     with pytest.raises(DataError, match="contains the folder that is scored, or is in it"):
         predict(here, f"{s3.address}/in", f"{s3.address}/in/scored")
 
@@ -213,6 +221,64 @@ def test_a_worker_without_credentials_is_named_in_one_line(
 def test_of_two_runs_the_newer_one_writes_the_result(here: Path, s3: StoreServer):
     source, target = put(here, s3.address), f"{s3.address}/scored"
     newer: Callable[[], object] = lambda: predict(here, source, target)  # noqa: E731
-    with pytest.raises(StoreError, match=f"a newer run writes {target}, or has written it"):
+    with pytest.raises(StoreError, match=f"a newer run writes {target}, or has written it") as caught:
         predict(here, source, target, on_rows=after(2 * ROWS, newer))
+    assert not hasattr(caught.value, "__notes__")  # "remove the parts" would remove those of the newer run
+    assert contents(target) == contents(here / "expected")
+
+
+def test_a_run_overtaken_while_it_copies_completes_nothing(
+    here: Path, s3: StoreServer, monkeypatch: pytest.MonkeyPatch
+):
+    source, target, copy = put(here, s3.address), f"{s3.address}/scored", ObjectStore.copy
+    overtaken: list[str] = []
+
+    def overtaking(store: ObjectStore, name: str, new_name: str) -> None:
+        if not overtaken:
+            overtaken.append(name)
+            with stored_result(source, target, {"model": "another"}, overwrite=True):
+                pass  # and ends there
+        copy(store, name, new_name)
+
+    monkeypatch.setattr(ObjectStore, "copy", overtaking)
+    with pytest.raises(StoreError, match=f"a newer run writes {target}, or has written it"):
+        predict(here, source, target)
+    assert "_SUCCESS" not in contents(target)
+    with pytest.raises(DataError, match="exists already"):
+        predict(here, source, target)
+    predict(here, source, target, overwrite=True)  # the objects are known to be of an unfinished result
+    assert contents(target) == contents(here / "expected")
+
+
+def test_a_result_is_whole_though_its_parts_cannot_be_removed(
+    here: Path, s3: StoreServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    source, target = put(here, s3.address), f"{s3.address}/scored"
+
+    def refuse(*_: object) -> None:
+        raise StoreError("the store answers 403 Forbidden")
+
+    monkeypatch.setattr(ObjectStore, "_delete", refuse)
+    predict(here, source, target)
+    assert contents(target) == contents(here / "expected")
+    assert "is written, but" in caplog.text
+
+
+def test_a_refused_write_is_not_taken_for_another_run(here: Path, s3: StoreServer, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise StoreError("the store answers 403 Forbidden")
+
+    monkeypatch.setattr(ObjectStore, "create", refuse)
+    with pytest.raises(StoreError, match="403 Forbidden"):
+        predict(here, here / "in", f"{s3.address}/scored")
+
+
+def test_the_mark_of_an_empty_folder_is_no_object(here: Path, s3: StoreServer):
+    import boto3
+
+    target, names = f"{s3.address}/scored", s3_variables(s3.port)
+    client = boto3.client("s3", endpoint_url=names["AWS_ENDPOINT_URL"], region_name="us-east-1")
+    bucket, _, prefix = s3.address.removeprefix("s3://").partition("/")
+    client.put_object(Bucket=bucket, Key=f"{prefix}/scored/".lstrip("/"))
+    predict(here, here / "in", target)
     assert contents(target) == contents(here / "expected")

@@ -114,7 +114,10 @@ class Shadow:
         while self._waiting:
             part, self._waiting = self._waiting[:PART_ROWS], self._waiting[PART_ROWS:]
             if running := self._loaded():
-                self._scores.write(_scores(running, part))
+                try:
+                    self._scores.write(_scores(running, part))
+                except Exception as error:  # of any kind: the next part may succeed
+                    self._note_failure(running, len(part), error)
         self._counted_at = 0.0
         self._write_counts()
         self._threads.close()

@@ -19,7 +19,7 @@ from churnops.data.parquet_columns import Others
 from churnops.data.stored_files import StoredFile, plain
 from churnops.errors import DataError
 from churnops.files import as_text, temporary_folder
-from churnops.objects import ObjectStore
+from churnops.objects import ObjectStore, at_once
 from churnops.schema import Schema
 
 if TYPE_CHECKING:
@@ -183,10 +183,8 @@ class DataSet:
             yield self
             return
         with temporary_folder() as folder:
-            files = []
-            for number, file in enumerate(self.files):
-                files.append(replace(file, path=folder / f"{number}{file.path.suffix}"))
-                file.stored().fetch_head(files[-1].path)
+            files = [replace(file, path=folder / f"{n}{file.path.suffix}") for n, file in enumerate(self.files)]
+            at_once(lambda file: file.stored().fetch_head(file.path), files)
             yield replace(self, files=tuple(files))
 
     def parts(self) -> list[Part]:

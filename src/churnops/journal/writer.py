@@ -214,6 +214,10 @@ class JournalWriter:
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
+            if (answers := [append for append in group if not append.scores]) and len(answers) < len(group):
+                errors = iter(self._write(answers))  # what only a shadow needs costs no answer
+                failed = JournalError(f"the shadow's scores could not be written to the journal: {reason(error)}")
+                return [failed if append.scores else next(errors) for append in group]
             if len(group) == 1 or not _due_to_value(error):
                 line = f"the prediction could not be written to the journal: {reason(error)}"
                 return [JournalError(line) for _ in group]  # one object per append: raising adds its traceback

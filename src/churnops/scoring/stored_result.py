@@ -16,18 +16,18 @@ Parts of a new run are under a new name. So a worker that still has a task of an
 """
 
 import json
+import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from churnops.errors import DataError, StoreError
 from churnops.files import temporary_folder
-from churnops.objects import ConditionError, ObjectStore
+from churnops.objects import ConditionError, ObjectStore, at_once
 from churnops.scoring.folder_result import (
     SUCCESS,
     Publish,
@@ -38,17 +38,16 @@ from churnops.scoring.folder_result import (
     part_name,
 )
 from churnops.scoring.manifest import MANIFEST, RECORDS, Manifest, PartRecord
-from churnops.scoring.unfinished import UnfinishedParts, identity_sha256
+from churnops.scoring.unfinished import NewerRunError, UnfinishedParts, identity_sha256
 
 RUN = "run.json"
 LAST = (SUCCESS, MANIFEST)
 """Objects without which a reader takes a result for unfinished."""
+PART = re.compile(r"part-\d{6,}\.(csv|parquet)")
+"""Names of parts. Nothing else below a target is ever removed."""
 MAX_RECORD_BYTES = 2**24
-REQUESTS = 8
-"""Small requests at once, because each one waits for the store."""
 
-T = TypeVar("T")
-R = TypeVar("R")
+log = logging.getLogger("churnops.scoring")
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ class StoredManifest(Manifest):
 
     def _records(self) -> Iterable[bytes]:
         store = ObjectStore(self.address)
-        return _at_once(partial(_read, store), [listed.name for listed in store.entries(RECORDS)])
+        return at_once(lambda name: _read(store, name), [listed.name for listed in store.entries(RECORDS)])
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,15 @@ class _Run:
         Name of the place of the parts.
     owner
         Name of the process that has begun or continued the run last.
+    partial
+        Whether an earlier run was publishing: the target may have some of its objects.
     """
 
     identity: str
     parts: str
     owner: str
     state: Literal["scoring", "publishing", "done"]
+    partial: bool = False
 
     @property
     def data(self) -> bytes:
@@ -131,10 +133,20 @@ class _RunDocument:
             now = self._store.read(RUN, max_bytes=MAX_RECORD_BYTES)
             if now is not None and now.data == run.data:  # an earlier attempt of this call, whose answer was lost
                 self._known = now
-            elif now is None or isinstance(error, ConditionError):
+            elif isinstance(error, ConditionError) or (now is None and self._known is not None):
                 raise ConditionError(f"{self._store.address}/{RUN} was changed by another process") from None
             else:
                 raise
+
+    def is_ours(self) -> bool:
+        """Return whether the document is still what this process wrote."""
+        now = self._store.read(RUN, max_bytes=MAX_RECORD_BYTES)
+        return now is not None and self._known is not None and now.data == self._known.data
+
+    def remove(self) -> None:
+        """Remove the document if it is still what this process wrote."""
+        if self.is_ours():
+            self._store.delete([RUN])
 
 
 @dataclass(frozen=True)
@@ -172,10 +184,11 @@ class StoredUnfinished(UnfinishedParts):
     def discard(self) -> None:
         """Let the next run start again; do nothing if a newer run uses the parts."""
         store = ObjectStore(self.place)
-        names = [listed.name for listed in store.entries()]
+        names = [listed.name for listed in store.entries() if listed.name != RUN]
         with suppress(ConditionError):
             self.document.write(replace(self.run, state="done"))
-            store.delete([*(name for name in names if name != RUN), RUN])
+            store.delete(names)
+            self.document.remove()
 
     def publish(
         self,
@@ -187,26 +200,42 @@ class StoredUnfinished(UnfinishedParts):
         try:
             self.document.write(replace(self.run, state="publishing"))
         except ConditionError:
-            raise StoreError(f"a newer run writes {self.target}, or has written it: wait for it") from None
+            raise self._newer() from None
         store = ObjectStore(self.target)
-        old, names = [listed.name for listed in store.entries()], {part_name(record) for record in records}
+        old, names = {listed.name for listed in store.entries()}, {part_name(record) for record in records}
         store.delete([name for name in LAST if name in old])
-        _at_once(self._copy, records)
-        store.delete([name for name in old if name not in (*names, *LAST)])
+        self._copy(records)
+        self._check_owner()
+        store.delete([name for name in old if PART.fullmatch(name) and name not in names])
         if on_written:
             for record in records:
                 with temporary_folder() as folder, (folder / part_name(record)).open("wb") as file:
                     store.download(part_name(record), file)
                     file.flush()
                     on_written(folder)
+            self._check_owner()
         store.put(MANIFEST, as_json(manifest))
         store.put(SUCCESS, b"")
-        self.discard()
+        try:
+            self.discard()
+        except StoreError as error:  # the result is whole
+            log.warning("%s is written, but %s could not be removed: %s", self.target, self.place, error)
 
-    def _copy(self, record: PartRecord) -> None:
+    def _copy(self, records: Sequence[PartRecord]) -> None:
         parent, _, name = self.target.rpartition("/")
-        source = f"{self.place.rpartition('/')[2]}/{self.run.parts}/{record.data}"
-        ObjectStore(parent).copy(source, f"{name}/{part_name(record)}")
+        store, source = ObjectStore(parent), f"{self.place.rpartition('/')[2]}/{self.run.parts}"
+        try:
+            at_once(lambda each: store.copy(f"{source}/{each.data}", f"{name}/{part_name(each)}"), records)
+        except StoreError:
+            self._check_owner()  # it may have removed the parts
+            raise
+
+    def _check_owner(self) -> None:
+        if not self.document.is_ours():
+            raise self._newer()
+
+    def _newer(self) -> NewerRunError:
+        return NewerRunError(f"a newer run writes {self.target}, or has written it: wait for it")
 
 
 @contextmanager
@@ -230,11 +259,12 @@ def stored_result(
     place, token, own = f"{parent}/.{name}.unfinished", secrets.token_hex(8), identity_sha256(identity)
     document = _RunDocument(place)
     known = document.run if document.run and document.run.state != "done" else None
-    run = replace(known, owner=token) if known and known.identity == own else _Run(own, token, token, "scoring")
-    is_published = known is not None and known.state == "publishing"  # the target may have some of the objects
+    partial = known is not None and (known.partial or known.state == "publishing")
+    new = _Run(own, token, token, "scoring", partial)
+    run = replace(known, owner=token) if known and known.identity == own else new
     if run.state != "publishing":
         exists = {listed.name for listed in ObjectStore(target).entries()}
-        check_free(target, exists=bool(exists), is_result=is_published or MANIFEST in exists, overwrite=overwrite)
+        check_free(target, exists=bool(exists), is_result=partial or MANIFEST in exists, overwrite=overwrite)
     try:
         document.write(run)
     except ConditionError:
@@ -249,10 +279,5 @@ def stored_result(
 def _read(store: ObjectStore, name: str) -> bytes:
     record = store.read(name, max_bytes=MAX_RECORD_BYTES)
     if record is None:
-        raise StoreError(f"{store.address}/{name} was removed by a newer run")
+        raise NewerRunError(f"{store.address}/{name} was removed by a newer run")
     return record.data
-
-
-def _at_once(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    with ThreadPoolExecutor(REQUESTS) as pool:
-        return list(pool.map(function, items))

@@ -30,6 +30,10 @@ class InterruptedRunError(ChurnopsError):
     exit_code = 130
 
 
+class NewerRunError(StoreError):
+    """A run that has begun later writes the same result."""
+
+
 @dataclass(frozen=True)
 class UnfinishedParts(ABC):
     """The parts of an unfinished result.
@@ -78,6 +82,8 @@ class UnfinishedParts(ABC):
         """Discard the parts if the input has to change; keep them if the same command can continue."""
         try:
             yield
+        except NewerRunError:
+            raise
         except StoreError as error:  # which cannot be asked for the finished parts now
             error.add_note(f"finished parts are kept: {self._again}")
             raise
