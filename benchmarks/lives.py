@@ -19,8 +19,8 @@ from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.model import Bundle
 from churnops.model.reference import SCORE
 from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, recommend
+from churnops.monitoring.decline import judge_decline
 from churnops.monitoring.drift import ks, model_slack
-from churnops.monitoring.performance import judge_decline
 from churnops.monitoring.verdicts import judge_columns, judge_labels, judge_scores
 from churnops.schema import Columns
 from churnops.settings import Family, MonitoringSettings, Settings

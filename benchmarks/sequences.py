@@ -22,7 +22,7 @@ from churnops.evaluation.delong import delong
 from churnops.evaluation.metrics import evaluate
 from churnops.experiments.sequence import boundary
 from churnops.monitoring.budget import TRIGGERS, level
-from churnops.monitoring.performance import allowed_decline, judge_decline
+from churnops.monitoring.decline import allowed_decline, judge_decline
 
 LIVES, SEED = (int(os.environ.get(f"SEQUENCES_{name}", n)) for name, n in (("LIVES", 200), ("SEED", 1)))
 CYCLES, POOLED = 100, 4

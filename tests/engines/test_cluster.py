@@ -25,6 +25,7 @@ from churnops.pipelines.run_all import RunSummary, run_all
 from churnops.project import Project
 from churnops.scoring.file import FileScorer, ScoredFile
 from churnops.scoring.folder import FolderScorer
+from churnops.scoring.unfinished import NewerRunError
 from churnops.settings import Settings, load_settings
 from churnops.training.select import select_features
 from churnops.training.train import train_models
@@ -200,6 +201,18 @@ class ForeignError(Exception):
 
 def fail() -> None:
     raise ForeignError(7, "no more paper")
+
+
+def overtaken() -> None:
+    raise NewerRunError("a newer run writes the result")
+
+
+def test_a_store_error_of_a_worker_keeps_its_class():
+    with (
+        open_workers("local:1", 1) as workers,
+        pytest.raises(NewerRunError, match=r"^worker \S+ of the Dask cluster: a newer run writes the result$"),
+    ):
+        workers.submit(overtaken).result()
 
 
 def test_an_error_that_cannot_be_sent_is_named():

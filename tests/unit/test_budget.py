@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from churnops.monitoring.budget import Recommendation, TriggerName, Verdicts, level, recommend
-from churnops.monitoring.performance import Decline, DeclineTest
+from churnops.monitoring.decline import Decline, DeclineTest
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 from churnops.settings import MonitoringSettings
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churnops.evaluation.labelled_scores import LABELLED_SCORES, MAX_CELLS, LabelledScores
-from churnops.monitoring.performance import judge_decline, promised_at
+from churnops.monitoring.decline import judge_decline
+from churnops.monitoring.performance import promised_at
 from churnops.settings import MonitoringSettings
 
 SCORES = st.lists(

@@ -11,7 +11,8 @@ from churnops.evaluation.delong import delong, delong_difference
 from churnops.evaluation.metrics import evaluate
 from churnops.monitoring.batch import LabelCoverage, Resolved
 from churnops.monitoring.budget import level
-from churnops.monitoring.performance import judge_decline, measure_performance
+from churnops.monitoring.decline import judge_decline
+from churnops.monitoring.performance import measure_performance
 from churnops.settings import EvaluationSettings, MonitoringSettings, Settings
 
 Floats = NDArray[np.float64]

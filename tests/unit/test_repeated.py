@@ -14,7 +14,7 @@ from churnops.evaluation.leaks import suspected_columns
 from churnops.evaluation.metrics import evaluate, point_metrics
 from churnops.evaluation.repeated import RepeatedScores
 from churnops.model.reference import SCORE
-from churnops.monitoring.performance import judge_decline
+from churnops.monitoring.decline import judge_decline
 from churnops.schema import Column
 from churnops.training.bundle_maker import BundleMaker
 from churnops.training.candidate_searches import search_winner

@@ -134,7 +134,8 @@ def _run(expected: dict[str, str], function: Callable[..., R], *args: Any) -> R:
     try:
         return function(*args)
     except (StoreError, SettingsError) as error:  # such as missing credentials of this worker
-        raise StoreError(f"{here}: {error}") from None
+        kind = type(error) if isinstance(error, StoreError) else StoreError
+        raise kind(f"{here}: {error}") from None
     except (ChurnopsError, OSError):
         raise
     except Exception as error:  # another package's error may be lost on its way, and be waited for without an end

@@ -16,7 +16,7 @@ import polars as pl
 from churnops.data.batches import FileBatch, read_batches
 from churnops.data.parquet import read_footer
 from churnops.data.parquet_columns import Others
-from churnops.data.stored_files import StoredFile, plain
+from churnops.data.stored_files import StoredFile, unquoted
 from churnops.errors import DataError
 from churnops.files import as_text, temporary_folder
 from churnops.objects import ObjectStore, at_once
@@ -211,7 +211,7 @@ def _files(folder: Path) -> Iterator[DataFile]:
 def _objects(address: str) -> Iterator[DataFile]:
     """Yield the tables below an address, in the order of `_tables`."""
     for listed in sorted(ObjectStore(address).entries(), key=lambda listed: PurePosixPath(listed.name)):
-        name, etag = PurePosixPath(listed.name), plain(listed.etag)
+        name, etag = PurePosixPath(listed.name), unquoted(listed.etag)
         if name.parts[:1] == ("_delta_log",):
             raise _delta_table(address)
         if name.suffix.lower() in FORMATS and not any(part.startswith((".", "_")) for part in name.parts):

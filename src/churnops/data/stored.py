@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from churnops.address import is_object_address
 from churnops.data.read import ENDINGS
-from churnops.data.stored_files import plain
+from churnops.data.stored_files import unquoted
 from churnops.errors import DataError
 from churnops.files import file_lock
 from churnops.objects import ConditionError, Listed, ObjectStore
@@ -98,7 +98,7 @@ def _object(address: str) -> tuple[ObjectStore, str]:
 def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
     """Copy an object, unless the file is a copy of the same content."""
     known = path.with_name(f".{path.name}.etag")
-    same = known.is_file() and known.read_text() == plain(listed.etag)
+    same = known.is_file() and known.read_text() == unquoted(listed.etag)
     if same and path.is_file() and path.stat().st_size == listed.bytes:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ def _copy(store: ObjectStore, listed: Listed, path: Path) -> None:
             raise DataError(f"{store.address}/{listed.name} was removed while it was read")
         known.unlink(missing_ok=True)
         unfinished.replace(path)
-        known.write_text(plain(copied.etag))
+        known.write_text(unquoted(copied.etag))
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -36,7 +36,7 @@ class StoredFile:
         """
         store = ObjectStore(address)
         listed = store.find(name)
-        if listed is None or plain(listed.etag) != version:
+        if listed is None or unquoted(listed.etag) != version:
             raise _changed(store, name)
         return cls(store, listed)
 
@@ -85,7 +85,7 @@ class StoredFile:
             raise _changed(self.store, self.object.name) from None
 
 
-def plain(etag: str) -> str:
+def unquoted(etag: str) -> str:
     """Return an etag without the quotes that Azure's lists leave out."""
     return etag.strip('"')
 

@@ -214,14 +214,12 @@ class JournalWriter:
         except Exception as error:  # a value of a wrong type may raise anything
             if not isinstance(error, _WRONG_VALUE) and isinstance(error, SQLAlchemyError | JournalError):
                 self._note(reason(error))
+            if len(group) > 1 and _due_to_value(error):
+                return [self._write([append])[0] for append in group]  # so that only the faulty append fails
             if (answers := [append for append in group if not append.scores]) and len(answers) < len(group):
                 errors = iter(self._write(answers))  # what only a shadow needs costs no answer
-                failed = JournalError(f"the shadow's scores could not be written to the journal: {reason(error)}")
-                return [failed if append.scores else next(errors) for append in group]
-            if len(group) == 1 or not _due_to_value(error):
-                line = f"the prediction could not be written to the journal: {reason(error)}"
-                return [JournalError(line) for _ in group]  # one object per append: raising adds its traceback
-            return [self._write([append])[0] for append in group]  # so that only the faulty append fails
+                return [_failure(append, error) if append.scores else next(errors) for append in group]
+            return [_failure(append, error) for append in group]  # one object per append: raising adds its traceback
         self._note(None)
         return [None] * len(group)
 
@@ -286,6 +284,11 @@ class JournalWriter:
 
 
 _WRONG_VALUE = (DataError, IntegrityError, InterfaceError)
+
+
+def _failure(append: _Append, error: Exception) -> JournalError:
+    what = "the shadow's scores" if append.scores else "the prediction"
+    return JournalError(f"{what} could not be written to the journal: {reason(error)}")
 
 
 def _insert(connection: Connection, group: Sequence[_Append]) -> None:

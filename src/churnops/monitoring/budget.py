@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from churnops.monitoring.performance import Decline
+from churnops.monitoring.decline import Decline
 from churnops.monitoring.verdicts import ColumnDrift, FeatureDrift
 from churnops.settings import MonitoringSettings
 

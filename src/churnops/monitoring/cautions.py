@@ -14,8 +14,8 @@ from churnops.data.profile import ColumnProfile, Profile
 from churnops.evaluation.importance import column_importance
 from churnops.model import Bundle
 from churnops.monitoring.budget import Recommendation, TriggerName
+from churnops.monitoring.decline import Errors
 from churnops.monitoring.drift import MIN_ROWS
-from churnops.monitoring.performance import Errors
 from churnops.monitoring.verdicts import SINGLE_LEVEL, ColumnDrift, FeatureDrift
 from churnops.words import title
 
